@@ -63,7 +63,7 @@ proto-check: $(STAMP)  ## fail when generated/ is not what proto/ gives
 lint: $(STAMP)  ## ruff, import-linter, buf lint, buf format; buf breaking against the last release
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/buf lint
 	@$(BIN)/buf format --diff --exit-code
 	@set -eu; tag=$$(git tag --list 'v[0-9]*.[0-9]*.[0-9]*' --sort=-version:refname | sed -n 1p); \
