@@ -1,0 +1,240 @@
+"""Values that go into and come out of a store. Times are microseconds of the store's clock since the Unix epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Whose write this is: checked, and raised, in the transaction of the write."""
+
+    workflow_id: str
+    lease_id: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseGrant:
+    """A lease as its holder gets it; `expires_us` is by the store's clock, `remaining_us` at the time of the answer."""
+
+    workflow_id: str
+    lease_id: str
+    fence: int
+    holder: str
+    ttl_us: int
+    remaining_us: int
+    epoch: int
+
+    @property
+    def guard(self) -> Guard:
+        """The guard for writes under this lease."""
+        return Guard(self.workflow_id, self.lease_id, self.fence)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    """A wish for a lease; the same `request_id` gets the same lease again."""
+
+    workflow_id: str
+    holder: str
+    ttl_us: int
+    request_id: str
+    # Set by an orchestrator that has proved (by the store's lock) that the holder's earlier process is gone: a lease of
+    # the same holder is then taken over at once.
+    take_over_own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRecord:
+    """What is kept of an action, for replays and for the audit."""
+
+    scope: str
+    """The workflow (or reducer) in which the action id is unique."""
+    action_id: str
+    content_hash: bytes
+    """SHA-256 over the action's content, so that the same id with other content is seen."""
+    action_type: int
+    target: str
+    correlation_id: str
+    issued_us: int
+    fence: int = 0
+    epoch: int | None = None
+    """The basis that the action stated."""
+    lease_id: str = ""
+    parent_action_id: str = ""
+    request: bytes = b""
+    """The serialised command where it is needed again (START_WORKFLOW), else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedAction:
+    """The outcome of a known action: its reply, or its error."""
+
+    content_hash: bytes
+    reply: bytes
+    error: bytes
+    epoch: int
+    request: bytes
+    issued_us: int
+
+
+class IntentState(IntEnum):
+    """Where an intent stands in the queue; the numbers are those of onex.v1.IntentStatus."""
+
+    PENDING = 1
+    IN_FLIGHT = 2
+    COMPLETED = 3
+    DEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class NewIntent:
+    """An intent on its way into the queue; `payload` is the serialised ModelIntent."""
+
+    intent_id: str
+    priority: int
+    """1 (critical) to 5 (background)."""
+    max_attempts: int
+    payload: bytes
+    correlation_id: str
+    traceparent: str = ""
+    order_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedIntent:
+    """An intent in the hands of a worker until `visible_us`."""
+
+    intent_id: str
+    claim_token: str
+    attempt: int
+    max_attempts: int
+    payload: bytes
+    traceparent: str
+    visible_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredIntent:
+    """An intent as the queue lists it; `sequence` is its position, for paging."""
+
+    sequence: int
+    payload: bytes
+    state: IntentState
+    attempts: int
+    last_error: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """Counts of the queue; `oldest_pending_us` is an age, None where nothing waits."""
+
+    pending: int
+    in_flight: int
+    completed: int
+    dead: int
+    oldest_pending_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event on its way into the log; `payload` is the serialised onex.v1.Event without sequence and time."""
+
+    topic: str
+    event_id: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event of the log."""
+
+    sequence: int
+    payload: bytes
+    published_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """The write expects the state to have this version."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class FenceOnly:
+    """The write is that of the only writer: its guard alone is checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One change of one state with all that belongs to it: one transaction.
+
+    `open` says whether the key stays in the list of unfinished work (a running workflow); None leaves it as it is.
+    """
+
+    key: str
+    expect: Exact | FenceOnly
+    state: bytes
+    state_type: str
+    guard: Guard | None = None
+    kind: str = ""
+    """What changed the state, for the history: an action's type or a transition's name."""
+    intents: Sequence[NewIntent] = ()
+    actions: Sequence[ActionRecord] = ()
+    reply: bytes = b""
+    """Recorded with every action of this commit."""
+    open: bool | None = None
+    release: bool = False
+    """Ends the guard's lease in the same transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The change is durable; `version` is the new one."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """Nothing was written: an action of the commit is known; this is its recorded outcome."""
+
+    action: RecordedAction
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """A state and its version; version 0 and empty bytes where nothing was committed yet."""
+
+    version: int
+    state: bytes
+    state_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyRecord:
+    """The outcome of a keyed effect."""
+
+    content_hash: bytes
+    reply: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A workflow that was begun: its first lease and the version after its first change."""
+
+    lease: LeaseGrant
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWork:
+    """Unfinished work found at start or at expiry of its lease."""
+
+    key: str
+    holder: str
+    lease_remaining_us: int = field(default=0)

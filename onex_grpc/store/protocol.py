@@ -1,0 +1,184 @@
+"""The one door to durable state. Every call is one atomic transaction, durable when it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from onex_grpc.store.model import (
+    ActionRecord,
+    ClaimedIntent,
+    Commit,
+    Committed,
+    Guard,
+    IdempotencyRecord,
+    IntentState,
+    LeaseGrant,
+    LeaseRequest,
+    NewEvent,
+    OpenWork,
+    QueueStats,
+    RecordedAction,
+    Replayed,
+    Started,
+    StateRow,
+    StoredEvent,
+    StoredIntent,
+)
+
+
+class LeaseStore(Protocol):
+    """Leases over workflows: one holder at a time, fences that only grow."""
+
+    async def acquire_lease(self, request: LeaseRequest) -> LeaseGrant:
+        """Grants a lease with a new fence; raises LeaseConflictError (with retry_after) while another one holds it."""
+        ...
+
+    async def acquire_and_start(self, request: LeaseRequest, start: Commit) -> Started | Replayed:
+        """Grants a lease and commits the first change under it, in one transaction.
+
+        `start.guard` is None (it becomes the new lease's). A known action of `start` gives Replayed and no lease.
+        Raises as acquire_lease and commit.
+        """
+        ...
+
+    async def renew_leases(self, guards: Sequence[Guard]) -> Sequence[LeaseGrant | None]:
+        """Prolongs leases by their ttl, all in one transaction; None for each that has ended or expired."""
+        ...
+
+    async def renew_lease(self, guard: Guard) -> LeaseGrant:
+        """Prolongs one lease; raises LeaseExpiredError, StaleFenceError or LeaseValidationError."""
+        ...
+
+    async def release_lease(self, guard: Guard) -> int:
+        """Ends a lease and returns the epoch; one that has already ended is no error. Raises LeaseValidationError."""
+        ...
+
+    async def verify_lease(self, guard: Guard) -> LeaseGrant:
+        """The lease if it is the current one; raises as renew_lease."""
+        ...
+
+    async def get_lease(self, workflow_id: str) -> LeaseGrant:
+        """The last lease issued (remaining 0 where it ended); raises LeaseNotFoundError."""
+        ...
+
+
+class StateStore(Protocol):
+    """States by key, versioned, with history, actions and intents in the same transaction."""
+
+    async def commit(self, change: Commit) -> Committed | Replayed:
+        """The only writer of state.
+
+        In this order, in one transaction: a known action gives Replayed (other content raises AlreadyExistsError); the
+        guard is checked and raised (StaleFenceError, LeaseValidationError for the same fence with another lease id,
+        LeaseExpiredError where this store issued the lease and it ended); then the version (EpochMismatchError).
+        """
+        ...
+
+    async def raise_guard(self, guard: Guard) -> None:
+        """Makes a lease's fence known to this store before an effect; raises StaleFenceError, LeaseValidationError."""
+        ...
+
+    async def known_fence(self, workflow_id: str) -> Guard | None:
+        """The highest fence that this store has seen for a workflow."""
+        ...
+
+    async def get_state(self, key: str) -> StateRow:
+        """The state of a key."""
+        ...
+
+    async def find_action(self, scope: str, action_id: str) -> RecordedAction | None:
+        """The recorded outcome of an action."""
+        ...
+
+    async def record_failure(self, action: ActionRecord, error: bytes, guard: Guard | None) -> None:
+        """Records the final failure of an action, so that a repeat gets the same error."""
+        ...
+
+    async def list_open(self, prefix: str) -> Sequence[OpenWork]:
+        """Unfinished work whose key begins with `prefix`, with the holder of its lease."""
+        ...
+
+
+class IntentStore(Protocol):
+    """The queue of intents that commits have emitted."""
+
+    async def claim_intents(self, worker: str, limit: int, visibility_us: int) -> Sequence[ClaimedIntent]:
+        """Hands out up to `limit` intents by priority and age; counts the attempt."""
+        ...
+
+    async def complete_intents(self, claim_tokens: Sequence[str]) -> Sequence[bool]:
+        """Marks intents executed; False for each claim that was no longer held."""
+        ...
+
+    async def fail_intent(self, claim_token: str, error: bytes, retry_in_us: int | None) -> IntentState | None:
+        """Ends an attempt: PENDING again after a wait, or DEAD (None, or no attempts left); None for a stale claim."""
+        ...
+
+    async def extend_intents(self, claim_tokens: Sequence[str], visibility_us: int) -> Sequence[bool]:
+        """Prolongs the visibility timeout of claims; False for each that was no longer held."""
+        ...
+
+    async def release_intents(self, claim_tokens: Sequence[str]) -> None:
+        """Gives claims back at once; the attempt does not count."""
+        ...
+
+    async def list_intents(self, state: IntentState, after: int, limit: int) -> Sequence[StoredIntent]:
+        """Intents of one state by sequence."""
+        ...
+
+    async def queue_stats(self) -> QueueStats:
+        """Counts of the queue."""
+        ...
+
+    async def wait_intents(self, timeout: float | None) -> None:
+        """Returns when an intent may have become ready: a commit emitted one, a wait or visibility timeout ended."""
+        ...
+
+
+class EventStore(Protocol):
+    """The append-only log of events."""
+
+    async def publish_event(self, event: NewEvent) -> StoredEvent:
+        """Adds an event; the same id with the same payload returns the first, with another one AlreadyExistsError."""
+        ...
+
+    async def read_events(self, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
+        """Events of a topic by sequence."""
+        ...
+
+    async def event_head(self, topic: str) -> int:
+        """The last sequence of a topic; 0 where it is empty."""
+        ...
+
+    async def wait_events(self, topic: str, after: int) -> None:
+        """Returns when the topic has an event after this sequence."""
+        ...
+
+
+class IdempotencyStore(Protocol):
+    """Outcomes of keyed effects."""
+
+    async def find_outcome(self, key: str) -> IdempotencyRecord | None:
+        """The recorded outcome of a key."""
+        ...
+
+    async def record_outcome(self, key: str, record: IdempotencyRecord) -> IdempotencyRecord:
+        """Records an outcome; returns the one that was there first."""
+        ...
+
+
+class SecretStore(Protocol):
+    """Small values of the process itself, such as its signing key."""
+
+    async def get_or_create_secret(self, name: str, fresh: bytes) -> bytes:
+        """The stored value; stores `fresh` where there is none."""
+        ...
+
+
+class Store(LeaseStore, StateStore, IntentStore, EventStore, IdempotencyStore, SecretStore, Protocol):
+    """All of it, over one database."""
+
+    async def close(self) -> None:
+        """Finishes what was accepted and closes."""
+        ...
