@@ -26,7 +26,7 @@ from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from onex.v1 import common_pb2 as onex_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17onex/v1/operation.proto\x12\x07onex.v1\x1a\x19google/protobuf/any.proto\x1a\x14onex/v1/common.proto\"r\n\x03Row\x12*\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x19.onex.v1.Row.ColumnsEntry\x1a?\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.onex.v1.Scalar:\x02\x38\x01\":\n\x0e\x44\x61tabaseInsert\x12\r\n\x05table\x18\x01 \x01(\t\x12\x19\n\x03row\x18\x02 \x01(\x0b\x32\x0c.onex.v1.Row\"O\n\x0e\x44\x61tabaseUpsert\x12\r\n\x05table\x18\x01 \x01(\t\x12\x19\n\x03row\x18\x02 \x01(\x0b\x32\x0c.onex.v1.Row\x12\x13\n\x0bkey_columns\x18\x03 \x03(\t\"W\n\x0e\x44\x61tabaseUpdate\x12\r\n\x05table\x18\x01 \x01(\t\x12\x19\n\x03row\x18\x02 \x01(\x0b\x32\x0c.onex.v1.Row\x12\x1b\n\x05where\x18\x03 \x01(\x0b\x32\x0c.onex.v1.Row\"<\n\x0e\x44\x61tabaseDelete\x12\r\n\x05table\x18\x01 \x01(\t\x12\x1b\n\x05where\x18\x02 \x01(\x0b\x32\x0c.onex.v1.Row\"\\\n\x0e\x44\x61tabaseSelect\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12\x1b\n\x05where\x18\x03 \x01(\x0b\x32\x0c.onex.v1.Row\x12\r\n\x05limit\x18\x04 \x01(\r\"\xf7\x01\n\x11\x44\x61tabaseStatement\x12)\n\x06insert\x18\x01 \x01(\x0b\x32\x17.onex.v1.DatabaseInsertH\x00\x12)\n\x06upsert\x18\x02 \x01(\x0b\x32\x17.onex.v1.DatabaseUpsertH\x00\x12)\n\x06update\x18\x03 \x01(\x0b\x32\x17.onex.v1.DatabaseUpdateH\x00\x12)\n\x06\x64\x65lete\x18\x04 \x01(\x0b\x32\x17.onex.v1.DatabaseDeleteH\x00\x12)\n\x06select\x18\x05 \x01(\x0b\x32\x17.onex.v1.DatabaseSelectH\x00\x42\x0b\n\tstatement\"C\n\x11\x44\x61tabaseOperation\x12.\n\nstatements\x18\x01 \x03(\x0b\x32\x1a.onex.v1.DatabaseStatement\"\x18\n\x08\x46ileRead\x12\x0c\n\x04line\x18\x01 \x01(\x04\"\x1c\n\tFileWrite\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\"\x0c\n\nFileDelete\"\x96\x01\n\rFileOperation\x12\x0c\n\x04path\x18\x01 \x01(\t\x12!\n\x04read\x18\x02 \x01(\x0b\x32\x11.onex.v1.FileReadH\x00\x12#\n\x05write\x18\x03 \x01(\x0b\x32\x12.onex.v1.FileWriteH\x00\x12%\n\x06\x64\x65lete\x18\x04 \x01(\x0b\x32\x13.onex.v1.FileDeleteH\x00\x42\x08\n\x06\x61\x63tion\"N\n\x0eMessagePublish\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x1b\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\r.onex.v1.Data\"\x99\x01\n\x0cNotification\x12\x10\n\x08template\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12-\n\x04\x64\x61ta\x18\x03 \x03(\x0b\x32\x1f.onex.v1.Notification.DataEntry\x1a<\n\tDataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.onex.v1.Scalar:\x02\x38\x01\"\x85\x02\n\x0f\x45\x66\x66\x65\x63tOperation\x12.\n\x08\x64\x61tabase\x18\x01 \x01(\x0b\x32\x1a.onex.v1.DatabaseOperationH\x00\x12&\n\x04\x66ile\x18\x03 \x01(\x0b\x32\x16.onex.v1.FileOperationH\x00\x12*\n\x07message\x18\x04 \x01(\x0b\x32\x17.onex.v1.MessagePublishH\x00\x12-\n\x0cnotification\x18\x06 \x01(\x0b\x32\x15.onex.v1.NotificationH\x00\x12&\n\x06\x63ustom\x18\x07 \x01(\x0b\x32\x14.google.protobuf.AnyH\x00\x42\x0b\n\toperationJ\x04\x08\x02\x10\x03J\x04\x08\x05\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17onex/v1/operation.proto\x12\x07onex.v1\x1a\x19google/protobuf/any.proto\x1a\x14onex/v1/common.proto\"r\n\x03Row\x12*\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x19.onex.v1.Row.ColumnsEntry\x1a?\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.onex.v1.Scalar:\x02\x38\x01\":\n\x0e\x44\x61tabaseInsert\x12\r\n\x05table\x18\x01 \x01(\t\x12\x19\n\x03row\x18\x02 \x01(\x0b\x32\x0c.onex.v1.Row\"O\n\x0e\x44\x61tabaseUpsert\x12\r\n\x05table\x18\x01 \x01(\t\x12\x19\n\x03row\x18\x02 \x01(\x0b\x32\x0c.onex.v1.Row\x12\x13\n\x0bkey_columns\x18\x03 \x03(\t\"W\n\x0e\x44\x61tabaseUpdate\x12\r\n\x05table\x18\x01 \x01(\t\x12\x19\n\x03row\x18\x02 \x01(\x0b\x32\x0c.onex.v1.Row\x12\x1b\n\x05where\x18\x03 \x01(\x0b\x32\x0c.onex.v1.Row\"<\n\x0e\x44\x61tabaseDelete\x12\r\n\x05table\x18\x01 \x01(\t\x12\x1b\n\x05where\x18\x02 \x01(\x0b\x32\x0c.onex.v1.Row\"\\\n\x0e\x44\x61tabaseSelect\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12\x1b\n\x05where\x18\x03 \x01(\x0b\x32\x0c.onex.v1.Row\x12\r\n\x05limit\x18\x04 \x01(\r\"\xf7\x01\n\x11\x44\x61tabaseStatement\x12)\n\x06insert\x18\x01 \x01(\x0b\x32\x17.onex.v1.DatabaseInsertH\x00\x12)\n\x06upsert\x18\x02 \x01(\x0b\x32\x17.onex.v1.DatabaseUpsertH\x00\x12)\n\x06update\x18\x03 \x01(\x0b\x32\x17.onex.v1.DatabaseUpdateH\x00\x12)\n\x06\x64\x65lete\x18\x04 \x01(\x0b\x32\x17.onex.v1.DatabaseDeleteH\x00\x12)\n\x06select\x18\x05 \x01(\x0b\x32\x17.onex.v1.DatabaseSelectH\x00\x42\x0b\n\tstatement\"C\n\x11\x44\x61tabaseOperation\x12.\n\nstatements\x18\x01 \x03(\x0b\x32\x1a.onex.v1.DatabaseStatement\"D\n\x0fStatementResult\x12\x15\n\raffected_rows\x18\x01 \x01(\x04\x12\x1a\n\x04rows\x18\x02 \x03(\x0b\x32\x0c.onex.v1.Row\";\n\x0e\x44\x61tabaseResult\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.onex.v1.StatementResult\"\x18\n\x08\x46ileRead\x12\x0c\n\x04line\x18\x01 \x01(\x04\"\x1c\n\tFileWrite\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\"\x0c\n\nFileDelete\"\x96\x01\n\rFileOperation\x12\x0c\n\x04path\x18\x01 \x01(\t\x12!\n\x04read\x18\x02 \x01(\x0b\x32\x11.onex.v1.FileReadH\x00\x12#\n\x05write\x18\x03 \x01(\x0b\x32\x12.onex.v1.FileWriteH\x00\x12%\n\x06\x64\x65lete\x18\x04 \x01(\x0b\x32\x13.onex.v1.FileDeleteH\x00\x42\x08\n\x06\x61\x63tion\"N\n\x0eMessagePublish\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x1b\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\r.onex.v1.Data\"\x99\x01\n\x0cNotification\x12\x10\n\x08template\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12-\n\x04\x64\x61ta\x18\x03 \x03(\x0b\x32\x1f.onex.v1.Notification.DataEntry\x1a<\n\tDataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.onex.v1.Scalar:\x02\x38\x01\"\x85\x02\n\x0f\x45\x66\x66\x65\x63tOperation\x12.\n\x08\x64\x61tabase\x18\x01 \x01(\x0b\x32\x1a.onex.v1.DatabaseOperationH\x00\x12&\n\x04\x66ile\x18\x03 \x01(\x0b\x32\x16.onex.v1.FileOperationH\x00\x12*\n\x07message\x18\x04 \x01(\x0b\x32\x17.onex.v1.MessagePublishH\x00\x12-\n\x0cnotification\x18\x06 \x01(\x0b\x32\x15.onex.v1.NotificationH\x00\x12&\n\x06\x63ustom\x18\x07 \x01(\x0b\x32\x14.google.protobuf.AnyH\x00\x42\x0b\n\toperationJ\x04\x08\x02\x10\x03J\x04\x08\x05\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,20 +55,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATABASESTATEMENT']._serialized_end=835
   _globals['_DATABASEOPERATION']._serialized_start=837
   _globals['_DATABASEOPERATION']._serialized_end=904
-  _globals['_FILEREAD']._serialized_start=906
-  _globals['_FILEREAD']._serialized_end=930
-  _globals['_FILEWRITE']._serialized_start=932
-  _globals['_FILEWRITE']._serialized_end=960
-  _globals['_FILEDELETE']._serialized_start=962
-  _globals['_FILEDELETE']._serialized_end=974
-  _globals['_FILEOPERATION']._serialized_start=977
-  _globals['_FILEOPERATION']._serialized_end=1127
-  _globals['_MESSAGEPUBLISH']._serialized_start=1129
-  _globals['_MESSAGEPUBLISH']._serialized_end=1207
-  _globals['_NOTIFICATION']._serialized_start=1210
-  _globals['_NOTIFICATION']._serialized_end=1363
-  _globals['_NOTIFICATION_DATAENTRY']._serialized_start=1303
-  _globals['_NOTIFICATION_DATAENTRY']._serialized_end=1363
-  _globals['_EFFECTOPERATION']._serialized_start=1366
-  _globals['_EFFECTOPERATION']._serialized_end=1627
+  _globals['_STATEMENTRESULT']._serialized_start=906
+  _globals['_STATEMENTRESULT']._serialized_end=974
+  _globals['_DATABASERESULT']._serialized_start=976
+  _globals['_DATABASERESULT']._serialized_end=1035
+  _globals['_FILEREAD']._serialized_start=1037
+  _globals['_FILEREAD']._serialized_end=1061
+  _globals['_FILEWRITE']._serialized_start=1063
+  _globals['_FILEWRITE']._serialized_end=1091
+  _globals['_FILEDELETE']._serialized_start=1093
+  _globals['_FILEDELETE']._serialized_end=1105
+  _globals['_FILEOPERATION']._serialized_start=1108
+  _globals['_FILEOPERATION']._serialized_end=1258
+  _globals['_MESSAGEPUBLISH']._serialized_start=1260
+  _globals['_MESSAGEPUBLISH']._serialized_end=1338
+  _globals['_NOTIFICATION']._serialized_start=1341
+  _globals['_NOTIFICATION']._serialized_end=1494
+  _globals['_NOTIFICATION_DATAENTRY']._serialized_start=1434
+  _globals['_NOTIFICATION_DATAENTRY']._serialized_end=1494
+  _globals['_EFFECTOPERATION']._serialized_start=1497
+  _globals['_EFFECTOPERATION']._serialized_end=1758
 # @@protoc_insertion_point(module_scope)

@@ -302,6 +302,58 @@ class DatabaseOperation(_message.Message):
 Global___DatabaseOperation: _TypeAlias = DatabaseOperation  # noqa: Y015
 
 @_typing.final
+class StatementResult(_message.Message):
+    """StatementResult is what one statement of a database operation did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFFECTED_ROWS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    affected_rows: _builtins.int
+    """affected_rows is how many rows were added, changed or removed; 0 for a select."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]:
+        """rows are those that a select read."""
+
+    def __init__(
+        self,
+        *,
+        affected_rows: _builtins.int = ...,
+        rows: _abc.Iterable[Global___Row] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affected_rows", b"affected_rows", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementResult: _TypeAlias = StatementResult  # noqa: Y015
+
+@_typing.final
+class DatabaseResult(_message.Message):
+    """DatabaseResult is the operation_result of a database operation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementResult]:
+        """results are those of the statements, in their order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___StatementResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DatabaseResult: _TypeAlias = DatabaseResult  # noqa: Y015
+
+@_typing.final
 class FileRead(_message.Message):
     """FileRead reads a file, or one line of it."""
 
