@@ -380,6 +380,7 @@ class WorkflowState(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    EXECUTION_TIME_FIELD_NUMBER: _builtins.int
     status: Global___WorkflowStatus.ValueType
     """status is where the workflow stands."""
     @_builtins.property
@@ -394,6 +395,10 @@ class WorkflowState(_message.Message):
     def error(self) -> _error_pb2.ErrorDetail:
         """error is why the workflow failed."""
 
+    @_builtins.property
+    def execution_time(self) -> _duration_pb2.Duration:
+        """execution_time is the time from start to end, waits and crashes included; absent until the workflow has ended."""
+
     def __init__(
         self,
         *,
@@ -401,14 +406,45 @@ class WorkflowState(_message.Message):
         data: _common_pb2.Data | None = ...,
         steps: _abc.Iterable[Global___WorkflowStepResult] | None = ...,
         error: _error_pb2.ErrorDetail | None = ...,
+        execution_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "execution_time", b"execution_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "status", b"status", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "execution_time", b"execution_time", "status", b"status", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkflowState: _TypeAlias = WorkflowState  # noqa: Y015
+
+@_typing.final
+class WorkflowRecord(_message.Message):
+    """WorkflowRecord is what an orchestrator's store keeps of the beginning of a workflow, so that another process can
+    go on with it. It is never sent.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTRACT_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    traceparent: _builtins.str
+    """traceparent is the W3C trace context of the workflow, which a resumed one continues; empty without a trace."""
+    @_builtins.property
+    def contract(self) -> Global___ModelContractOrchestrator:
+        """contract is the workflow as it was asked for."""
+
+    def __init__(
+        self,
+        *,
+        contract: Global___ModelContractOrchestrator | None = ...,
+        traceparent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contract", b"contract"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contract", b"contract", "traceparent", b"traceparent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkflowRecord: _TypeAlias = WorkflowRecord  # noqa: Y015
 
 @_typing.final
 class OrchestrationResult(_message.Message):
