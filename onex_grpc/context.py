@@ -30,6 +30,8 @@ class CallContext:
         deadline: when the call must end, in seconds of time.monotonic(); None without a deadline.
         traceparent: W3C trace context that child spans and calls continue; empty without a trace.
         workflow_id: the workflow that the call serves; empty outside workflows.
+        tracestate: W3C vendor data of the trace, handed on as it came.
+        baggage: W3C baggage, handed on as it came.
     """
 
     correlation_id: str
@@ -40,6 +42,8 @@ class CallContext:
     deadline: float | None = None
     traceparent: str = ""
     workflow_id: str = ""
+    tracestate: str = ""
+    baggage: str = ""
 
     def remaining(self) -> float | None:
         """Seconds until the deadline, 0.0 when it has passed; None without a deadline."""
