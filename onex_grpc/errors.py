@@ -1,54 +1,56 @@
 """Every error of the mesh, its stable reason and the gRPC status with which it leaves a node.
 
-    OnexError                          INTERNAL, INTERNAL
-    ├── ContractValidationError        INVALID_CONTRACT, INVALID_ARGUMENT
-    ├── NotFoundError                  NOT_FOUND, NOT_FOUND
-    │   ├── AlgorithmNotFoundError     ALGORITHM_NOT_FOUND
-    │   ├── TargetNotFoundError        TARGET_NOT_FOUND
-    │   ├── WorkflowNotFoundError      WORKFLOW_NOT_FOUND
-    │   ├── LeaseNotFoundError         LEASE_NOT_FOUND
-    │   └── FileMissingError           FILE_MISSING
-    ├── AlreadyExistsError             ALREADY_EXISTS, ALREADY_EXISTS
-    ├── OperationRefusedError          OPERATION_REFUSED, PERMISSION_DENIED
-    ├── LeaseConflictError             LEASE_CONFLICT, ABORTED (+ RetryInfo)
-    ├── LeaseValidationError           LEASE_VALIDATION, PERMISSION_DENIED
-    ├── LeaseExpiredError              LEASE_EXPIRED, FAILED_PRECONDITION
-    ├── StaleFenceError                STALE_FENCE, FAILED_PRECONDITION
-    ├── LeaseRequiredError             LEASE_REQUIRED, FAILED_PRECONDITION
-    ├── ActionExpiredError             ACTION_EXPIRED, FAILED_PRECONDITION
-    ├── EpochMismatchError             EPOCH_MISMATCH, ABORTED
-    │   ├── ConcurrentModificationError  CONCURRENT_MODIFICATION
-    │   └── StateUpdateConflictError     STATE_UPDATE_CONFLICT
-    ├── StateConsistencyError          STATE_CONSISTENCY, ABORTED
-    ├── TransactionError               TRANSACTION, ABORTED
-    ├── TransitionError                ILLEGAL_TRANSITION, FAILED_PRECONDITION
-    │   └── GuardRejectedError         GUARD_REJECTED
-    ├── DependencyResolutionError      DEPENDENCY_RESOLUTION, FAILED_PRECONDITION
-    │   ├── DependencyUnavailableError   DEPENDENCY_UNAVAILABLE
-    │   └── VersionIncompatibleError     VERSION_INCOMPATIBLE
-    ├── WorkflowExecutionError         WORKFLOW_EXECUTION, that of the first cause
-    │   └── PipelineError              PIPELINE
-    ├── UnavailableError               UNAVAILABLE, UNAVAILABLE
-    │   ├── DatabaseConnectionError    DATABASE_CONNECTION
-    │   ├── CircuitOpenError           CIRCUIT_OPEN
-    │   └── NodeUnavailableError       NODE_UNAVAILABLE
-    ├── OutcomeUnknownError            OUTCOME_UNKNOWN, UNKNOWN
-    ├── FlowViolationError             FLOW_VIOLATION, PERMISSION_DENIED
-    ├── StoreInUseError                STORE_IN_USE, FAILED_PRECONDITION
-    ├── StoreError                     STORE, INTERNAL
-    ├── UnimplementedError             UNIMPLEMENTED, UNIMPLEMENTED
-    ├── ResourceExhaustedError         RESOURCE_EXHAUSTED, RESOURCE_EXHAUSTED
-    ├── DeadlineExceededError          DEADLINE_EXCEEDED, DEADLINE_EXCEEDED
-    ├── CallCancelledError             CANCELLED, CANCELLED
-    └── ConfigurationError             CONFIGURATION, FAILED_PRECONDITION
+OnexError                          INTERNAL, INTERNAL
+├── ContractValidationError        INVALID_CONTRACT, INVALID_ARGUMENT
+├── NotFoundError                  NOT_FOUND, NOT_FOUND
+│   ├── AlgorithmNotFoundError     ALGORITHM_NOT_FOUND
+│   ├── TargetNotFoundError        TARGET_NOT_FOUND
+│   ├── WorkflowNotFoundError      WORKFLOW_NOT_FOUND
+│   ├── LeaseNotFoundError         LEASE_NOT_FOUND
+│   └── FileMissingError           FILE_MISSING
+├── AlreadyExistsError             ALREADY_EXISTS, ALREADY_EXISTS
+├── OperationRefusedError          OPERATION_REFUSED, PERMISSION_DENIED
+├── LeaseConflictError             LEASE_CONFLICT, ABORTED (+ RetryInfo)
+├── LeaseValidationError           LEASE_VALIDATION, PERMISSION_DENIED
+├── LeaseExpiredError              LEASE_EXPIRED, FAILED_PRECONDITION
+├── StaleFenceError                STALE_FENCE, FAILED_PRECONDITION
+├── LeaseRequiredError             LEASE_REQUIRED, FAILED_PRECONDITION
+├── ActionExpiredError             ACTION_EXPIRED, FAILED_PRECONDITION
+├── EpochMismatchError             EPOCH_MISMATCH, ABORTED
+│   ├── ConcurrentModificationError  CONCURRENT_MODIFICATION
+│   └── StateUpdateConflictError     STATE_UPDATE_CONFLICT
+├── StateConsistencyError          STATE_CONSISTENCY, ABORTED
+├── TransactionError               TRANSACTION, ABORTED
+├── TransitionError                ILLEGAL_TRANSITION, FAILED_PRECONDITION
+│   └── GuardRejectedError         GUARD_REJECTED
+├── DependencyResolutionError      DEPENDENCY_RESOLUTION, FAILED_PRECONDITION
+│   ├── DependencyUnavailableError   DEPENDENCY_UNAVAILABLE
+│   └── VersionIncompatibleError     VERSION_INCOMPATIBLE
+├── WorkflowExecutionError         WORKFLOW_EXECUTION, that of the first cause
+│   └── PipelineError              PIPELINE
+├── UnavailableError               UNAVAILABLE, UNAVAILABLE
+│   ├── DatabaseConnectionError    DATABASE_CONNECTION
+│   ├── CircuitOpenError           CIRCUIT_OPEN
+│   └── NodeUnavailableError       NODE_UNAVAILABLE
+├── OutcomeUnknownError            OUTCOME_UNKNOWN, UNKNOWN
+├── FlowViolationError             FLOW_VIOLATION, PERMISSION_DENIED
+├── StoreInUseError                STORE_IN_USE, FAILED_PRECONDITION
+├── StoreError                     STORE, INTERNAL
+├── UnimplementedError             UNIMPLEMENTED, UNIMPLEMENTED
+├── ResourceExhaustedError         RESOURCE_EXHAUSTED, RESOURCE_EXHAUSTED
+├── DeadlineExceededError          DEADLINE_EXCEEDED, DEADLINE_EXCEEDED
+├── CallCancelledError             CANCELLED, CANCELLED
+└── ConfigurationError             CONFIGURATION, FAILED_PRECONDITION
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 class Status(IntEnum):
@@ -134,7 +136,9 @@ class ContractValidationError(OnexError):
     @classmethod
     def of(cls, *violations: Violation) -> ContractValidationError:
         """The error for these faults, its message listing all of them."""
-        text = "; ".join(f"{v.field}: {v.description}" if v.field else v.description for v in violations)
+        text = "; ".join(
+            f"{v.field}: {v.description}" if v.field else v.description for v in violations
+        )
         return cls(text, violations=violations)
 
 
@@ -339,7 +343,9 @@ class NodeUnavailableError(UnavailableError):
 
 
 class OutcomeUnknownError(OnexError):
-    """Raised when an effect was interrupted after it had begun, so that nobody knows whether it happened."""
+    """Raised when an effect was interrupted after it had begun, so that nobody knows whether it
+    happened.
+    """
 
     reason = "OUTCOME_UNKNOWN"
     default_status = Status.UNKNOWN
@@ -394,7 +400,9 @@ class CallCancelledError(OnexError):
 
 
 class ConfigurationError(OnexError):
-    """Raised at start for a setting that is unknown, missing or cannot be used; names it and the remedy."""
+    """Raised at start for a setting that is unknown, missing or cannot be used; names it and the
+    remedy.
+    """
 
     reason = "CONFIGURATION"
     default_status = Status.FAILED_PRECONDITION
@@ -407,7 +415,8 @@ def _tree(root: type[OnexError]) -> Iterator[type[OnexError]]:
 
 
 def error_class(reason: str) -> type[OnexError] | None:
-    """The class with this reason, so that a client raises what the server raised; None for an unknown one.
+    """The class with this reason, so that a client raises what the server raised; None for an
+    unknown one.
 
     Looks the tree up anew, since users add classes of their own under OnexError.
     """

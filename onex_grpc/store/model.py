@@ -1,10 +1,15 @@
-"""Values that go into and come out of a store. Times are microseconds of the store's clock since the Unix epoch."""
+"""Values that go into and come out of a store. Times are microseconds of the store's clock since
+the Unix epoch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +23,9 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class LeaseGrant:
-    """A lease as its holder gets it; `expires_us` is by the store's clock, `remaining_us` at the time of the answer."""
+    """A lease as its holder gets it; `expires_us` is by the store's clock, `remaining_us` at the
+    time of the answer.
+    """
 
     workflow_id: str
     lease_id: str
@@ -42,7 +49,8 @@ class LeaseRequest:
     holder: str
     ttl_us: int
     request_id: str
-    # Set by an orchestrator that has proved (by the store's lock) that the holder's earlier process is gone: a lease of
+    # Set by an orchestrator that has proved (by the store's lock) that the holder's earlier process
+    # is gone: a lease of
     # the same holder is then taken over at once.
     take_over_own: bool = False
 
@@ -141,7 +149,9 @@ class QueueStats:
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event on its way into the log; `payload` is the serialised onex.v1.Event without sequence and time."""
+    """An event on its way into the log; `payload` is the serialised onex.v1.Event without sequence
+    and time.
+    """
 
     topic: str
     event_id: str
@@ -173,7 +183,8 @@ class FenceOnly:
 class Commit:
     """One change of one state with all that belongs to it: one transaction.
 
-    `open` says whether the key stays in the list of unfinished work (a running workflow); None leaves it as it is.
+    `open` says whether the key stays in the list of unfinished work (a running workflow); None
+    leaves it as it is.
     """
 
     key: str

@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from onex_grpc.store.model import (
-    ActionRecord,
-    ClaimedIntent,
-    Commit,
-    Committed,
-    Guard,
-    IdempotencyRecord,
-    IntentState,
-    LeaseGrant,
-    LeaseRequest,
-    NewEvent,
-    OpenWork,
-    QueueStats,
-    RecordedAction,
-    Replayed,
-    Started,
-    StateRow,
-    StoredEvent,
-    StoredIntent,
-)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onex_grpc.store.model import (
+        ActionRecord,
+        ClaimedIntent,
+        Commit,
+        Committed,
+        Guard,
+        IdempotencyRecord,
+        IntentState,
+        LeaseGrant,
+        LeaseRequest,
+        NewEvent,
+        OpenWork,
+        QueueStats,
+        RecordedAction,
+        Replayed,
+        Started,
+        StateRow,
+        StoredEvent,
+        StoredIntent,
+    )
 
 
 class LeaseStore(Protocol):
     """Leases over workflows: one holder at a time, fences that only grow."""
 
     async def acquire_lease(self, request: LeaseRequest) -> LeaseGrant:
-        """Grants a lease with a new fence; raises LeaseConflictError (with retry_after) while another one holds it."""
+        """Grants a lease with a new fence; raises LeaseConflictError (with retry_after) while
+        another one holds it.
+        """
         ...
 
     async def acquire_and_start(self, request: LeaseRequest, start: Commit) -> Started | Replayed:
         """Grants a lease and commits the first change under it, in one transaction.
 
-        `start.guard` is None (it becomes the new lease's). A known action of `start` gives Replayed and no lease.
+        `start.guard` is None (it becomes the new lease's). A known action of `start` gives Replayed
+        and no lease.
         Raises as acquire_lease and commit.
         """
         ...
 
     async def renew_leases(self, guards: Sequence[Guard]) -> Sequence[LeaseGrant | None]:
-        """Prolongs leases by their ttl, all in one transaction; None for each that has ended or expired."""
+        """Prolongs leases by their ttl, all in one transaction; None for each that has ended or
+        expired.
+        """
         ...
 
     async def renew_lease(self, guard: Guard) -> LeaseGrant:
@@ -51,7 +58,9 @@ class LeaseStore(Protocol):
         ...
 
     async def release_lease(self, guard: Guard) -> int:
-        """Ends a lease and returns the epoch; one that has already ended is no error. Raises LeaseValidationError."""
+        """Ends a lease and returns the epoch; one that has already ended is no error. Raises
+        LeaseValidationError.
+        """
         ...
 
     async def verify_lease(self, guard: Guard) -> LeaseGrant:
@@ -69,14 +78,19 @@ class StateStore(Protocol):
     async def commit(self, change: Commit) -> Committed | Replayed:
         """The only writer of state.
 
-        In this order, in one transaction: a known action gives Replayed (other content raises AlreadyExistsError); the
-        guard is checked and raised (StaleFenceError, LeaseValidationError for the same fence with another lease id,
-        LeaseExpiredError where this store issued the lease and it ended); then the version (EpochMismatchError).
+        In this order, in one transaction: a known action gives Replayed (other content raises
+        AlreadyExistsError); the
+        guard is checked and raised (StaleFenceError, LeaseValidationError for the same fence with
+        another lease id,
+        LeaseExpiredError where this store issued the lease and it ended); then the version
+        (EpochMismatchError).
         """
         ...
 
     async def raise_guard(self, guard: Guard) -> None:
-        """Makes a lease's fence known to this store before an effect; raises StaleFenceError, LeaseValidationError."""
+        """Makes a lease's fence known to this store before an effect; raises StaleFenceError,
+        LeaseValidationError.
+        """
         ...
 
     async def known_fence(self, workflow_id: str) -> Guard | None:
@@ -103,7 +117,9 @@ class StateStore(Protocol):
 class IntentStore(Protocol):
     """The queue of intents that commits have emitted."""
 
-    async def claim_intents(self, worker: str, limit: int, visibility_us: int) -> Sequence[ClaimedIntent]:
+    async def claim_intents(
+        self, worker: str, limit: int, visibility_us: int
+    ) -> Sequence[ClaimedIntent]:
         """Hands out up to `limit` intents by priority and age; counts the attempt."""
         ...
 
@@ -111,11 +127,17 @@ class IntentStore(Protocol):
         """Marks intents executed; False for each claim that was no longer held."""
         ...
 
-    async def fail_intent(self, claim_token: str, error: bytes, retry_in_us: int | None) -> IntentState | None:
-        """Ends an attempt: PENDING again after a wait, or DEAD (None, or no attempts left); None for a stale claim."""
+    async def fail_intent(
+        self, claim_token: str, error: bytes, retry_in_us: int | None
+    ) -> IntentState | None:
+        """Ends an attempt: PENDING again after a wait, or DEAD (None, or no attempts left); None
+        for a stale claim.
+        """
         ...
 
-    async def extend_intents(self, claim_tokens: Sequence[str], visibility_us: int) -> Sequence[bool]:
+    async def extend_intents(
+        self, claim_tokens: Sequence[str], visibility_us: int
+    ) -> Sequence[bool]:
         """Prolongs the visibility timeout of claims; False for each that was no longer held."""
         ...
 
@@ -123,7 +145,9 @@ class IntentStore(Protocol):
         """Gives claims back at once; the attempt does not count."""
         ...
 
-    async def list_intents(self, state: IntentState, after: int, limit: int) -> Sequence[StoredIntent]:
+    async def list_intents(
+        self, state: IntentState, after: int, limit: int
+    ) -> Sequence[StoredIntent]:
         """Intents of one state by sequence."""
         ...
 
@@ -132,7 +156,9 @@ class IntentStore(Protocol):
         ...
 
     async def wait_intents(self, timeout: float | None) -> None:
-        """Returns when an intent may have become ready: a commit emitted one, a wait or visibility timeout ended."""
+        """Returns when an intent may have become ready: a commit emitted one, a wait or visibility
+        timeout ended.
+        """
         ...
 
 
@@ -140,7 +166,9 @@ class EventStore(Protocol):
     """The append-only log of events."""
 
     async def publish_event(self, event: NewEvent) -> StoredEvent:
-        """Adds an event; the same id with the same payload returns the first, with another one AlreadyExistsError."""
+        """Adds an event; the same id with the same payload returns the first, with another one
+        AlreadyExistsError.
+        """
         ...
 
     async def read_events(self, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
@@ -176,7 +204,9 @@ class SecretStore(Protocol):
         ...
 
 
-class Store(LeaseStore, StateStore, IntentStore, EventStore, IdempotencyStore, SecretStore, Protocol):
+class Store(
+    LeaseStore, StateStore, IntentStore, EventStore, IdempotencyStore, SecretStore, Protocol
+):
     """All of it, over one database."""
 
     async def close(self) -> None:

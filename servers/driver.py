@@ -1,0 +1,113 @@
+"""Sends one workflow an order into the mesh, and waits for the last of their intents."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from onex.v1 import intent_pb2, intent_pb2_grpc, orchestrator_pb2, orchestrator_pb2_grpc
+from onex_grpc.context import CallContext, enter_call
+from onex_grpc.errors import (
+    CallCancelledError,
+    OnexError,
+    UnavailableError,
+    WorkflowExecutionError,
+)
+from servers.orders_file import OrderRow, OrdersFile, RowError
+from servers.workflow import order_workflow
+
+if TYPE_CHECKING:
+    from onex_grpc.rpc import Mesh
+
+_IN_FLIGHT = 16
+_ORDER_SECONDS = 120.0
+_PAUSE_SECONDS = 0.1
+
+Rows = Mapping[int, OrderRow | RowError]
+
+
+def root_cause(fault: OnexError) -> OnexError:
+    """The failure at the bottom of a chain of causes."""
+    return root_cause(fault.causes[0]) if fault.causes else fault
+
+
+class Driver:
+    """An outside client of the mesh: it knows a file and line numbers, nothing else.
+
+    `progress` is called with the number of orders that have ended.
+    """
+
+    def __init__(self, mesh: Mesh, orders: OrdersFile, progress: Callable[[int], None]) -> None:
+        self._mesh = mesh
+        self._orders = orders
+        self._progress = progress
+        self._ended = 0
+        self.rejected: dict[int, WorkflowExecutionError] = {}
+        # The one order whose trace is recorded, whatever the sampling of the others.
+        self.traced = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+    async def run(self, rows: Rows) -> None:
+        """Processes every line of the file; what fails for good stands in `rejected`."""
+        # A line that repeats an order's id comes after the order itself, so that the order wins.
+        queue = iter(sorted(rows, key=lambda line: (isinstance(rows[line], RowError), line)))
+        first = next(iter(rows), None)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_IN_FLIGHT):
+                group.create_task(self._worker(queue, first))
+
+    async def _worker(self, lines: Iterator[int], traced: int | None) -> None:
+        stub = self._mesh.stub(orchestrator_pb2_grpc.OrchestratorNodeServiceStub, "orchestrator")
+        for line in lines:
+            correlation_id = str(uuid.uuid4())
+            traceparent = self.traced if line == traced else ""
+            enter_call(CallContext(correlation_id, traceparent=traceparent))
+            contract = order_workflow(
+                f"orders-{self._orders.fingerprint}-{line}",
+                correlation_id,
+                self._orders.path.name,
+                line,
+            )
+            try:
+                await _call_until_answered(stub, contract)
+            except WorkflowExecutionError as fault:
+                self.rejected[line] = fault
+            self._ended += 1
+            self._progress(self._ended)
+
+    async def intents_done(self) -> None:
+        """Returns when the reducer's queue has neither waiting nor running intents.
+
+        Raises:
+            OnexError: when intents ended in the dead letters.
+        """
+        queue = self._mesh.stub(intent_pb2_grpc.IntentQueueServiceStub, "reducer")
+        enter_call(CallContext(str(uuid.uuid4())))
+        async with asyncio.timeout(_ORDER_SECONDS):
+            while True:
+                try:
+                    stats = await queue.GetQueueStats(intent_pb2.GetQueueStatsRequest(), timeout=10)
+                except (UnavailableError, CallCancelledError):
+                    stats = intent_pb2.GetQueueStatsResponse(pending=1)
+                if stats.dead:
+                    raise OnexError(f"{stats.dead} intents are in the dead letters")
+                if not stats.pending and not stats.in_flight:
+                    return
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _call_until_answered(
+    stub: orchestrator_pb2_grpc.OrchestratorNodeServiceStub,
+    contract: orchestrator_pb2.ModelContractOrchestrator,
+) -> None:
+    # Sent again, the workflow is joined, never run twice; so a lost orchestrator costs only time.
+    async with asyncio.timeout(_ORDER_SECONDS):
+        while True:
+            try:
+                await stub.ExecuteOrchestration(contract, timeout=_ORDER_SECONDS)
+            except (UnavailableError, CallCancelledError):
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                return

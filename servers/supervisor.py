@@ -1,0 +1,156 @@
+"""Starts the four servers of the sample mesh as processes of their own, and restarts one that dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onex_grpc.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+KINDS = ("effect", "compute", "reducer", "orchestrator")
+DEFAULT_PORTS = (50051, 50052, 50053, 50054)
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 15.0
+_RESTARTS = 20
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Ports of the loopback interface on which nothing listens now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return tuple(each.getsockname()[1] for each in sockets)
+
+
+@dataclass(frozen=True, slots=True)
+class MeshLayout:
+    """Where the four servers listen, where they keep their state and where the CSV files lie."""
+
+    state: Path
+    csv_folder: Path
+    ports: tuple[int, ...]
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The address of each node by its kind."""
+        return {kind: f"127.0.0.1:{port}" for kind, port in zip(KINDS, self.ports, strict=True)}
+
+    @property
+    def config(self) -> Path:
+        """The settings that all four servers read."""
+        return self.state / "onex.toml"
+
+
+class Supervisor:
+    """Four server processes; `say` gets one line for each start, death and restart."""
+
+    def __init__(self, layout: MeshLayout, say: Callable[[str], None]) -> None:
+        self._layout = layout
+        self._say = say
+        self._stopping = False
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._watchers: list[asyncio.Task[None]] = []
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        """Returns when all four serve.
+
+        Raises:
+            ConfigurationError: when one cannot start; with its own reason.
+        """
+        (self._layout.state / "logs").mkdir(parents=True, exist_ok=True)
+        await asyncio.gather(*(self._launch(kind) for kind in KINDS))
+        self._watchers = [asyncio.create_task(self._watch(kind)) for kind in KINDS]
+
+    async def failed(self) -> None:
+        """Returns never; raises when a server can no longer be kept alive."""
+        await asyncio.shield(self._failed)
+
+    async def stop(self) -> None:
+        """Lets every server finish what it does, and ends it."""
+        self._stopping = True
+        for task in self._watchers:
+            task.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        # Callers first: the orchestrator's last calls still find their nodes.
+        for kind in reversed(KINDS):
+            await self._end(self._processes.get(kind))
+
+    async def _launch(self, kind: str) -> None:
+        log = self._layout.state / "logs" / f"{kind}.log"
+        with log.open("ab") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                *self._command(kind),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                # Ctrl-C is for the supervisor alone: it stops the servers in their order.
+                start_new_session=True,
+            )
+        self._processes[kind] = process
+        line = await _first_line(process)
+        if not line.startswith(b"serving "):
+            await self._end(process)
+            raise ConfigurationError(f"{kind} does not start: {_last_line(log)}")
+        self._say(f"{line.decode().strip()} (pid {process.pid})")
+
+    def _command(self, kind: str) -> Sequence[str]:
+        port = self._layout.addresses[kind].rpartition(":")[2]
+        module = f"servers.{kind}"
+        config = str(self._layout.config)
+        return (sys.executable, "-m", module, "--config", config, "--port", port)
+
+    async def _watch(self, kind: str) -> None:
+        for _ in range(_RESTARTS):
+            code = await self._processes[kind].wait()
+            self._say(f"{kind} died ({_cause(code)}); restarting it")
+            try:
+                await self._launch(kind)
+            except ConfigurationError as fault:
+                self._give_up(fault)
+                return
+        self._give_up(ConfigurationError(f"{kind} died {_RESTARTS} times; see its log"))
+
+    def _give_up(self, fault: ConfigurationError) -> None:
+        if not self._failed.done():
+            self._failed.set_exception(fault)
+
+    async def _end(self, process: asyncio.subprocess.Process | None) -> None:
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _first_line(process: asyncio.subprocess.Process) -> bytes:
+    if process.stdout is None:
+        return b""
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            return await process.stdout.readline()
+    except TimeoutError:
+        return b""
+
+
+def _cause(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"no reason given; see {log}"
