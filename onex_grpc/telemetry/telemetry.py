@@ -1,0 +1,188 @@
+"""The one object through which a process traces and measures."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from onex_grpc.errors import ConfigurationError
+from onex_grpc.telemetry import names, traceparent
+from onex_grpc.telemetry.metrics import CallMetrics
+from onex_grpc.telemetry.sampling import Sampler, sampler_from
+from onex_grpc.telemetry.span import Attributes, Span, SpanKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onex_grpc.telemetry.exporting import MetricPipeline, SpanPipeline
+
+_log = logging.getLogger(__name__)
+_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_NEVER: Final = Sampler(0.0, follow_parent=False)
+
+
+class Telemetry:
+    """Spans, durations of calls, and their export; without an exporter it hands on trace contexts
+    and does no more.
+    """
+
+    def __init__(
+        self,
+        *,
+        sampler: Sampler = _NEVER,
+        spans: SpanPipeline | None = None,
+        metrics: CallMetrics | None = None,
+        metric_pipeline: MetricPipeline | None = None,
+    ) -> None:
+        self._sampler = sampler
+        self._spans = spans
+        self._recorder = None if spans is None else spans.recorder
+        self._metrics = metrics
+        self._metric_pipeline = metric_pipeline
+
+    @classmethod
+    def from_environment(cls, *, service_name: str = "", node: str = "") -> Telemetry:
+        """Telemetry as the standard OTEL_* variables set it.
+
+        Args:
+            service_name: the name in traces; OTEL_SERVICE_NAME goes before it, and
+                `onex.<kind>.<name>` is the default.
+            node: the node as `kind/name`; empty for a program that is none.
+
+        Raises:
+            ConfigurationError: for a sampler, a protocol or an interval that cannot be used.
+        """
+        environment = os.environ
+        traces, metrics = _wanted(environment, "TRACES"), _wanted(environment, "METRICS")
+        if not traces and not metrics:
+            return cls()
+        # Imported here: a process without a collector need not load the SDK.
+        from onex_grpc.telemetry import exporting
+
+        name = service_name or f"onex.{node.replace('/', '.')}".rstrip(".")
+        resource = exporting.make_resource(name, node)
+        spans = exporting.SpanPipeline(resource) if traces else None
+        if not metrics:
+            return cls(sampler=sampler_from(environment), spans=spans)
+        histograms = CallMetrics()
+        interval = _interval(environment)
+        pipeline = exporting.MetricPipeline(histograms, resource, interval)
+        return cls(
+            sampler=sampler_from(environment),
+            spans=spans,
+            metrics=histograms,
+            metric_pipeline=pipeline,
+        )
+
+    def start_span(
+        self,
+        name: str,
+        kind: SpanKind,
+        *,
+        parent: str = "",
+        correlation_id: str = "",
+        attributes: Attributes | None = None,
+        links: Sequence[str] = (),
+    ) -> Span:
+        """Starts a span; the sampling decision comes first, and an unsampled span is no more than
+        its traceparent.
+
+        Args:
+            name: what is done; for a call the method's full name without a leading slash.
+            kind: the part in the trace.
+            parent: traceparent of the work that this belongs to; empty or malformed begins a trace.
+            correlation_id: stands on the span as `onex.correlation_id`.
+            attributes: first attributes; never changed, so one mapping per method may be shared.
+            links: traceparents of related work.
+        """
+        recorder = self._recorder
+        if recorder is None:
+            return Span(parent)
+        above = traceparent.parse(parent) if parent else None
+        if above is None:
+            trace_id = traceparent.new_trace_id()
+            kept = self._sampler.keeps_root(trace_id)
+            place = traceparent.root(trace_id, sampled=kept)
+        else:
+            kept = self._sampler.keeps_child(above)
+            if not kept and not above.sampled:
+                return Span(parent)
+            place = traceparent.child(above, sampled=kept)
+        if not kept:
+            return Span(str(place))
+        from onex_grpc.telemetry.recording import RecordedSpan, attributes_of
+
+        first = attributes_of(attributes, correlation_id)
+        return RecordedSpan(recorder, name, kind, place, above, first, links)
+
+    def record_call(self, side: names.Side, method: str, status: str, seconds: float) -> None:
+        """Counts a finished call in `rpc.server.call.duration` or `rpc.client.call.duration`.
+
+        Args:
+            side: where it was measured.
+            method: full name without a leading slash.
+            status: name of the gRPC status.
+            seconds: how long it took.
+        """
+        if self._metrics is not None:
+            self._metrics.record(side, method, status, seconds)
+
+    async def shutdown(self, timeout: float = 5.0) -> None:
+        """Sends what is recorded and closes the exporters; gives up after `timeout` seconds."""
+        pipelines = [p for p in (self._spans, self._metric_pipeline) if p is not None]
+        if not pipelines:
+            return
+        from onex_grpc.telemetry.exporting import in_background
+
+        loop = asyncio.get_running_loop()
+        flushed = [asyncio.Event() for _ in pipelines]
+        for pipeline, event in zip(pipelines, flushed, strict=True):
+            in_background(pipeline.flush, partial(_tell, loop, event))
+        try:
+            async with asyncio.timeout(timeout):
+                for event in flushed:
+                    await event.wait()
+        except TimeoutError:
+            _log.warning("telemetry was not sent within %.1f s; what is left is dropped", timeout)
+        finally:
+            for pipeline in pipelines:
+                pipeline.close()
+            self._spans = self._recorder = self._metric_pipeline = None
+
+
+def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    # After a timeout the loop may be gone, and nobody waits.
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(event.set)
+
+
+def _wanted(environment: Mapping[str, str], signal: str) -> bool:
+    """Whether a signal (TRACES, METRICS) has a collector."""
+    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    if environment.get(f"OTEL_{signal}_EXPORTER", "otlp") != "otlp":
+        return False
+    if not (environment.get(_ENDPOINT) or environment.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")):
+        return False
+    for name in (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if (protocol := environment.get(name)) is not None:
+            if protocol != "grpc":
+                raise ConfigurationError(f"{name}={protocol}: only grpc is supported")
+            break
+    return True
+
+
+def _interval(environment: Mapping[str, str]) -> float:
+    text = environment.get("OTEL_METRIC_EXPORT_INTERVAL") or "60000"
+    if not text.isdecimal() or not int(text):
+        raise ConfigurationError(
+            f"OTEL_METRIC_EXPORT_INTERVAL={text}: give a whole number of milliseconds above 0"
+        )
+    return int(text) / 1000
+
+
+NO_TELEMETRY: Final = Telemetry()
+"""Records nothing."""
