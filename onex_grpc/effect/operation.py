@@ -1,0 +1,65 @@
+"""What is known about an effect before anything is done."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onex.v1 import operation_pb2
+
+
+class Repeat(Enum):
+    """What may be done with an operation that failed in a way that may pass."""
+
+    HARMLESS = "harmless"
+    """Done twice it leaves the same result."""
+    KEYED = "keyed"
+    """The target stores the key and does it once."""
+    NEVER = "never"
+    """Done twice it happens twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectRequest:
+    """One effect on its way to a target.
+
+    Attributes:
+        target: the name of the target in the node's settings.
+        operation: what to do there.
+        key: the idempotency key; empty without one.
+        correlation_id: that of the call, as UUID text.
+        content_hash: SHA-256 over target and operation, to see a key that comes with other content;
+            empty without a key.
+    """
+
+    target: str
+    operation: operation_pb2.EffectOperation
+    key: str
+    correlation_id: str
+    content_hash: bytes
+
+
+def effect_request(
+    target: str, operation: operation_pb2.EffectOperation, key: str, correlation_id: str
+) -> EffectRequest:
+    """An effect with the hash of its content, which is taken only where there is a key."""
+    digest = b""
+    if key:
+        content = operation.SerializeToString(deterministic=True)
+        digest = hashlib.sha256(target.encode() + b"\0" + content).digest()
+    return EffectRequest(target, operation, key, correlation_id, digest)
+
+
+class Progress:
+    """Whether an attempt has begun to touch the outside world.
+
+    The target sets it; the executor reads it when the attempt is interrupted.
+    """
+
+    __slots__ = ("begun",)
+
+    def __init__(self) -> None:
+        self.begun = False
