@@ -156,7 +156,7 @@ class AlgorithmNotFoundError(NotFoundError):
 
 
 class TargetNotFoundError(NotFoundError):
-    """Raised when an effect node's settings have no target of the name, or the mesh no such node."""
+    """Raised when neither an effect node's settings nor the mesh have a target of the name."""
 
     reason = "TARGET_NOT_FOUND"
 

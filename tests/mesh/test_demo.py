@@ -1,0 +1,106 @@
+"""The main job: `make demo` over four real processes, also when they are killed and run again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servers.demo import SAMPLE
+from servers.orders_file import OrderRow, open_orders
+from servers.supervisor import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def demo(*options: str) -> Sequence[str]:
+    return (sys.executable, "-m", "servers.demo", *options)
+
+
+def run_demo(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        demo(*options), cwd=ROOT, capture_output=True, text=True, timeout=150, check=False
+    )
+
+
+def expected(count: int) -> str:
+    rows = open_orders(SAMPLE, count).rows().values()
+    cents = sum(row.amount_cents for row in rows if isinstance(row, OrderRow))
+    amount = Decimal(cents) / 100
+    figures = f"orders={count} shipped={count} amount_usd={amount:.2f} emails={count}"
+    return f"{figures} events={count} duplicates=0 ok"
+
+
+def test_twice_on_one_state_gives_the_same_totals(tmp_path: Path) -> None:
+    for _ in range(2):
+        done = run_demo("--orders", "40", "--state", str(tmp_path / "state"))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == expected(40)
+    assert "ExecuteOrchestration" in done.stderr
+
+
+def test_each_server_killed_in_turn_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    options = ("--orders", "400", "--state", str(tmp_path / "state"))
+    process = subprocess.Popen(
+        demo(*options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        pids: dict[str, int] = {}
+        killed: list[str] = []
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            serving = re.match(r"serving (\w+)/\S+ on \S+ \(pid (\d+)\)", line)
+            if serving:
+                pids[serving[1]] = int(serving[2])
+            # One after the other: each is killed once the one before it serves again.
+            if len(pids) == len(KINDS) and serving and len(killed) < len(KINDS):
+                victim = KINDS[len(killed)]
+                killed.append(victim)
+                os.kill(pids.pop(victim), signal.SIGKILL)
+        last = process.stdout.read().splitlines()[-1:]
+    assert killed == list(KINDS), "".join(said)
+    assert sum("restarting it" in line for line in said) == len(KINDS)
+    assert last == [expected(400)], "".join(said)
+
+
+def test_a_corrupt_row_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    lines = SAMPLE.read_text().splitlines()[:8]
+    lines[3] = lines[3].replace(lines[3].split(",")[4], "12.5.0")
+    file = tmp_path / "orders.csv"
+    file.write_text("\n".join(lines) + "\n")
+    done = run_demo("--orders", "all", "--csv", str(file), "--state", str(tmp_path / "state"))
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("orders=6 shipped=6 ")
+    assert last.endswith("events=6 duplicates=0 rejected=1 ok")
+    assert re.search(r"rejected line 4: .*amount_usd '12.5.0'", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--csv", "no-such.csv"), "CSV no-such.csv"),
+        (("--orders", "many"), "neither a number of orders nor 'all'"),
+        (("--state", "/proc/onex"), "state folder /proc/onex"),
+    ],
+)
+def test_a_users_mistake_is_one_line(options: Sequence[str], reason: str) -> None:
+    done = run_demo(*options)
+    assert done.returncode != 0
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
