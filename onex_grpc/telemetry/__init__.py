@@ -1,6 +1,4 @@
-"""Traces, durations of calls and logs; nothing of OpenTelemetry is loaded before a collector is
-set.
-"""
+"""Traces, durations of calls, logs; OpenTelemetry is loaded only where a collector is set."""
 
 from onex_grpc.telemetry import names
 from onex_grpc.telemetry.logs import configure_logging

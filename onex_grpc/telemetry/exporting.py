@@ -1,6 +1,4 @@
-"""Sends spans and metrics to a collector over OTLP/gRPC, in threads of their own, quietly when it
-is down.
-"""
+"""Sends spans and metrics to a collector over OTLP/gRPC; quiet when it is down."""
 
 from __future__ import annotations
 

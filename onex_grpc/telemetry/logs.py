@@ -1,6 +1,4 @@
-"""Logs as one JSON object a line, with the ids that lead from a line to its call, its trace and
-its node.
-"""
+"""Logs as one JSON object a line, with the ids of the call, the trace and the node."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """Names of spans' attributes and of metrics, as the OpenTelemetry conventions 1.44.0 have them.
 
 The rpc names are those of the release candidate (docs/rpc of open-telemetry/semantic-conventions).
-They stand here, not in
-an import, because the Python package has them under a private name that moves when they become
-stable.
+They stand here, not in an import, because the Python package has them under a private name that
+moves when they become stable.
 """
 
 from __future__ import annotations

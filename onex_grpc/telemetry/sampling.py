@@ -1,6 +1,4 @@
-"""Which traces are recorded; decided before anything is built, so that an unrecorded call costs
-next to nothing.
-"""
+"""Which traces are recorded; decided before anything is built, so that the others cost nothing."""
 
 from __future__ import annotations
 

@@ -31,10 +31,9 @@ class SpanKind(IntEnum):
 class Span:
     """One piece of work in a trace; this class itself is the one that records nothing.
 
-    As a context manager it makes itself the parent of the calls and spans inside the block
-    (`current_call().traceparent`)
-    and ends with the status of the exception that leaves the block; the exception's text is not
-    recorded.
+    As a context manager it makes itself the parent of the calls inside the block
+    (`current_call().traceparent`) and ends with the status of the exception that leaves the block;
+    the exception's text is not recorded.
 
     Attributes:
         traceparent: the W3C header that child spans and calls continue; empty where there is no
@@ -53,9 +52,7 @@ class Span:
         """Sets an attribute."""
 
     def add_link(self, traceparent: str) -> None:
-        """Relates the span to a place in another trace, or elsewhere in this one; a malformed
-        place is left out.
-        """
+        """Relates the span to another place in a trace; a malformed one is left out."""
 
     def attach(self) -> None:
         """Makes a recording span OpenTelemetry's current one for the rest of the running task."""

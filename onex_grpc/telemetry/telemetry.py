@@ -25,8 +25,11 @@ _NEVER: Final = Sampler(0.0, follow_parent=False)
 
 
 class Telemetry:
-    """Spans, durations of calls, and their export; without an exporter it hands on trace contexts
-    and does no more.
+    """Spans, durations of calls, and their export; without a collector it only hands on traces.
+
+    Attributes:
+        recorder: where spans are recorded, for programs with OpenTelemetry code of their own; None
+            without a collector.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class Telemetry:
     ) -> None:
         self._sampler = sampler
         self._spans = spans
-        self._recorder = None if spans is None else spans.recorder
+        self.recorder = None if spans is None else spans.recorder
         self._metrics = metrics
         self._metric_pipeline = metric_pipeline
 
@@ -59,22 +62,21 @@ class Telemetry:
         traces, metrics = _wanted(environment, "TRACES"), _wanted(environment, "METRICS")
         if not traces and not metrics:
             return cls()
+        # Before any thread starts, so that a setting that cannot be used leaves none behind.
+        sampler, interval = sampler_from(environment), _interval(environment)
         # Imported here: a process without a collector need not load the SDK.
         from onex_grpc.telemetry import exporting
 
         name = service_name or f"onex.{node.replace('/', '.')}".rstrip(".")
         resource = exporting.make_resource(name, node)
-        spans = exporting.SpanPipeline(resource) if traces else None
-        if not metrics:
-            return cls(sampler=sampler_from(environment), spans=spans)
-        histograms = CallMetrics()
-        interval = _interval(environment)
-        pipeline = exporting.MetricPipeline(histograms, resource, interval)
+        histograms = CallMetrics() if metrics else None
         return cls(
-            sampler=sampler_from(environment),
-            spans=spans,
+            sampler=sampler,
+            spans=exporting.SpanPipeline(resource) if traces else None,
             metrics=histograms,
-            metric_pipeline=pipeline,
+            metric_pipeline=None
+            if histograms is None
+            else exporting.MetricPipeline(histograms, resource, interval),
         )
 
     def start_span(
@@ -98,7 +100,7 @@ class Telemetry:
             attributes: first attributes; never changed, so one mapping per method may be shared.
             links: traceparents of related work.
         """
-        recorder = self._recorder
+        recorder = self.recorder
         if recorder is None:
             return Span(parent)
         above = traceparent.parse(parent) if parent else None
@@ -150,7 +152,7 @@ class Telemetry:
         finally:
             for pipeline in pipelines:
                 pipeline.close()
-            self._spans = self._recorder = self._metric_pipeline = None
+            self._spans = self.recorder = self._metric_pipeline = None
 
 
 def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
