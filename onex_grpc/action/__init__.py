@@ -1,1 +1,1 @@
-"""Actions: commands of a workflow's holder, each executed once and recorded with what it changed."""
+"""Actions: commands of a workflow's holder, executed once and recorded with what they changed."""

@@ -58,6 +58,7 @@ def complete(
             command.action_id = action_id
         if not command.HasField("issued_at"):
             command.issued_at.CopyFrom(issued_at)
-    elif isinstance(command, effect_pb2.ModelContractEffect):
-        if not command.io_operation_config.idempotency_key:
-            command.io_operation_config.idempotency_key = action_id
+        return
+    if isinstance(command, effect_pb2.ModelContractEffect):
+        io = command.io_operation_config
+        io.idempotency_key = io.idempotency_key or action_id

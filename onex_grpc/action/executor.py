@@ -71,7 +71,7 @@ class ActionExecutor:
         self._router = router
         self._on_aborted = on_aborted
         self._running: dict[tuple[str, str], _Running] = {}
-        # Writers of one workflow's state take turns, so that each folds into what the last one wrote.
+        # Writers of one workflow's state take turns: each folds into what the last one wrote.
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def execute(self, request: Request) -> Response:

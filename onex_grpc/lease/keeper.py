@@ -80,7 +80,7 @@ class LeaseKeeper:
         self._closed = False
 
     def hold(self, grant: LeaseGrant, sent_at: float, on_lost: OnLost) -> HeldLease:
-        """Keeps a lease that was asked for at `sent_at` (holder_clock) until it is dropped or lost."""
+        """Keeps a lease, asked for at `sent_at` (holder_clock), until it is dropped or lost."""
         claim = LeaseClaim(grant.workflow_id, grant.lease_id, grant.fence, self._sign(grant))
         held = HeldLease(claim, grant.ttl_us / 1e6, on_lost)
         held.extend(sent_at, grant.remaining_us / 1e6)
@@ -93,7 +93,7 @@ class LeaseKeeper:
         self._held.pop(held.guard, None)
 
     async def close(self) -> None:
-        """Stops renewing; the leases run out, or the next process of the same name takes them over."""
+        """Stops renewing; the leases run out, or this node's next process takes them over."""
         self._closed = True
         self._held.clear()
         if self._timer is not None:

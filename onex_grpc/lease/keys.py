@@ -66,7 +66,7 @@ class KeySource(Protocol):
 
 
 class PinnedKeys:
-    """Keys that were given, and no others: for an orchestrator itself, or out-of-band distribution."""
+    """Keys that were given, and no others: an orchestrator's own, or those in settings."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         """Takes raw Ed25519 public keys (32 bytes) by kid.

@@ -30,7 +30,7 @@ class LeaseServicer(lease_pb2_grpc.LeaseServiceServicer):
     async def AcquireLease(
         self, request: lease_pb2.AcquireLeaseRequest, context: object
     ) -> lease_pb2.AcquireLeaseResponse:
-        """Raises LeaseConflictError while another one holds it, ContractValidationError for a short ttl."""
+        """Raises LeaseConflictError while it is held, ContractValidationError for a short ttl."""
         grant = await self._store.acquire_lease(
             LeaseRequest(
                 workflow_id=request.workflow_id,
@@ -67,7 +67,7 @@ class LeaseServicer(lease_pb2_grpc.LeaseServiceServicer):
     async def GetLease(
         self, request: lease_pb2.GetLeaseRequest, context: object
     ) -> lease_pb2.GetLeaseResponse:
-        """Raises LeaseNotFoundError where nobody ever held it. Id and token are the holder's secrets."""
+        """Raises LeaseNotFoundError where nobody ever held it; id and token stay secret."""
         grant = await self._store.get_lease(request.workflow_id)
         return lease_pb2.GetLeaseResponse(lease=_public_lease(grant))
 

@@ -1,4 +1,4 @@
-"""Lease tokens: EdDSA JWTs (RFC 7519, RFC 8037) over workflow, lease id, fence, holder and expiry."""
+"""Lease tokens: EdDSA JWTs (RFC 7519, 8037) over workflow, lease id, fence, holder, expiry."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def token_kid(token: str) -> str:
 
 
 def verify_token(token: str, key: Ed25519PublicKey) -> LeaseClaims:
-    """The claims of a token that this key signed, whatever its expiry; raises LeaseValidationError."""
+    """The claims of a token of this key, expired or not; raises LeaseValidationError."""
     try:
         claims = jwt.decode(token, key, algorithms=[_ALGORITHM], options=_OPTIONS)
         fence, expires_at = claims["fnc"], claims["exp"]
