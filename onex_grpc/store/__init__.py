@@ -1,1 +1,79 @@
-"""Durable state: leases, workflow and entity states, actions, intents, events. `open_store(url)` opens one."""
+"""Durable state: leases, workflow and entity states, actions, intents, events.
+
+`open_store(address)` opens one; `Store` is what it offers. The values are in
+`onex_grpc.store.model`.
+"""
+
+from onex_grpc.store.batcher import OnBatch
+from onex_grpc.store.clock import Clock, wall_clock_us
+from onex_grpc.store.keys import new_id, workflow_key
+from onex_grpc.store.model import (
+    ActionRecord,
+    ClaimedIntent,
+    Commit,
+    Committed,
+    Exact,
+    FenceOnly,
+    Guard,
+    IdempotencyRecord,
+    IntentState,
+    LeaseGrant,
+    LeaseRequest,
+    NewEvent,
+    NewIntent,
+    OpenWork,
+    QueueStats,
+    RecordedAction,
+    Replayed,
+    Started,
+    StateRow,
+    StoredEvent,
+    StoredIntent,
+)
+from onex_grpc.store.opening import open_store
+from onex_grpc.store.protocol import (
+    EventStore,
+    IdempotencyStore,
+    IntentStore,
+    LeaseStore,
+    SecretStore,
+    StateStore,
+    Store,
+)
+
+__all__ = [
+    "ActionRecord",
+    "ClaimedIntent",
+    "Clock",
+    "Commit",
+    "Committed",
+    "EventStore",
+    "Exact",
+    "FenceOnly",
+    "Guard",
+    "IdempotencyRecord",
+    "IdempotencyStore",
+    "IntentState",
+    "IntentStore",
+    "LeaseGrant",
+    "LeaseRequest",
+    "LeaseStore",
+    "NewEvent",
+    "NewIntent",
+    "OnBatch",
+    "OpenWork",
+    "QueueStats",
+    "RecordedAction",
+    "Replayed",
+    "SecretStore",
+    "Started",
+    "StateRow",
+    "StateStore",
+    "Store",
+    "StoredEvent",
+    "StoredIntent",
+    "new_id",
+    "open_store",
+    "wall_clock_us",
+    "workflow_key",
+]

@@ -1,0 +1,26 @@
+"""Names of states, and ids that a store makes."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import Final
+
+WORKFLOW_PREFIX: Final = "workflow/"
+
+
+def workflow_key(workflow_id: str) -> str:
+    """The key of a workflow's state; its version is the epoch that leases over the workflow show."""
+    return WORKFLOW_PREFIX + workflow_id
+
+
+def new_id(now_us: int) -> str:
+    """A UUIDv7 (RFC 9562): ids made one after another lie side by side in an index.
+
+    Args:
+        now_us: microseconds since the Unix epoch.
+    """
+    value = (now_us // 1000) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return str(uuid.UUID(int=value))

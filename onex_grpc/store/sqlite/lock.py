@@ -1,0 +1,44 @@
+"""One process per SQLite store."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from onex_grpc.errors import StoreInUseError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class StoreLock:
+    """An flock on `<store>.lock`, which the kernel gives up when the process ends, however it ends.
+
+    Holding it proves that an earlier process of the same store is gone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Takes the lock.
+
+        Raises:
+            StoreInUseError: another process holds it; names its pid.
+        """
+        # The file stays when the lock is given up: two processes could lock two files of one name
+        # otherwise.
+        self._file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(self._file, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._file)
+            raise StoreInUseError(
+                f"the store {path} is in use by process {pid}; stop it, or give this process another state folder",
+                context={"path": str(path), "pid": pid},
+            ) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode("ascii"), 0)
+
+    def release(self) -> None:
+        """Gives the lock up."""
+        os.close(self._file)

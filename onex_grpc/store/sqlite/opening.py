@@ -1,0 +1,74 @@
+"""Opens a SQLite store: lock, owner, schema, threads."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import apsw
+
+from onex_grpc.store.batcher import Batcher, OnBatch
+from onex_grpc.store.clock import Clock, StoreClock
+from onex_grpc.store.sqlite.connection import grow_wal, make_durable, open_writer
+from onex_grpc.store.sqlite.failures import translate
+from onex_grpc.store.sqlite.location import prepare_folder
+from onex_grpc.store.sqlite.lock import StoreLock
+from onex_grpc.store.sqlite.reader import Reader
+from onex_grpc.store.sqlite.schema import check_owner, migrate
+from onex_grpc.store.sqlite.store import SqliteStore
+from onex_grpc.store.sqlite.transaction import CLOCK_LAG_US, SqliteRunner, Transaction
+from onex_grpc.store.wakeups import Wakeups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+async def open_sqlite(path: Path, *, clock: Clock, on_batch: OnBatch | None = None) -> SqliteStore:
+    """Opens the store in a file, which is made where it is missing, for this process alone.
+
+    Raises:
+        ConfigurationError: the file cannot be written, is not a store, or is one of a newer
+        version.
+        StoreInUseError: another process has it open.
+        DatabaseConnectionError, StoreError: SQLite cannot open it.
+    """
+    return await asyncio.to_thread(_open, path, clock, on_batch)
+
+
+def _open(path: Path, clock: Clock, on_batch: OnBatch | None) -> SqliteStore:
+    prepare_folder(path)
+    lock = StoreLock(path)
+    with _released_on_failure(lock):
+        connection = open_writer(path)
+        try:
+            check_owner(connection, path)
+            make_durable(connection)
+            migrate(connection)
+            grow_wal(path)
+            store_clock = StoreClock(clock, floor_us=_stored_time(connection))
+            wakeups = Wakeups(store_clock)
+            runner = SqliteRunner(connection, store_clock, wakeups, lock.release)
+            reader = Reader(path)
+        except BaseException:
+            connection.close()
+            raise
+    batcher: Batcher[Transaction] = Batcher(runner, on_batch=on_batch)
+    return SqliteStore(batcher, reader, store_clock, wakeups)
+
+
+def _stored_time(connection: apsw.Connection) -> int:
+    (stored_us,) = connection.execute("SELECT clock_us FROM meta").fetchone() or (0,)
+    return stored_us + CLOCK_LAG_US if stored_us else 0
+
+
+@contextmanager
+def _released_on_failure(lock: StoreLock) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        lock.release()
+        if isinstance(error, apsw.Error):
+            raise translate(error) from error
+        raise

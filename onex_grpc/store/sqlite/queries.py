@@ -1,0 +1,158 @@
+"""What is read from a SQLite store, row by row or as lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onex_grpc.store.keys import WORKFLOW_PREFIX, workflow_key
+from onex_grpc.store.lease_rules import LeaseRow
+from onex_grpc.store.model import (
+    Guard,
+    IdempotencyRecord,
+    IntentState,
+    OpenWork,
+    QueueStats,
+    RecordedAction,
+    StateRow,
+    StoredEvent,
+    StoredIntent,
+)
+from onex_grpc.store.sqlite.actions import SELECT_ACTION
+from onex_grpc.store.sqlite.leases import SELECT_LEASE, SELECT_VERSION
+from onex_grpc.store.sqlite.outcomes import SELECT_OUTCOME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+    from onex_grpc.store.sqlite.transaction import Row
+
+# Each alternative repeats the condition of a partial index, so that a list never walks the
+# completed intents.
+_WHERE_INTENT: Final = {
+    IntentState.PENDING: (
+        "state = 1",
+        "state IN (2, 3) AND state = 2",
+        "order_key <> '' AND state < 5 AND state = 4",
+    ),
+    IntentState.IN_FLIGHT: ("state IN (2, 3) AND state = 3",),
+    IntentState.COMPLETED: ("state = 5",),
+    IntentState.DEAD: ("state = 6",),
+}
+
+
+def lease(connection: apsw.Connection, workflow_id: str) -> tuple[LeaseRow | None, int]:
+    """The highest fence known of a workflow, and its epoch."""
+    row = connection.execute(SELECT_LEASE, (workflow_id,)).fetchone()
+    if row is None:
+        return None, 0
+    epoch = connection.execute(SELECT_VERSION, (workflow_key(workflow_id),)).fetchone()
+    return LeaseRow(*row), epoch[0] if epoch else 0
+
+
+def known_fence(connection: apsw.Connection, workflow_id: str) -> Guard | None:
+    """The highest fence known of a workflow."""
+    row = connection.execute(SELECT_LEASE, (workflow_id,)).fetchone()
+    return None if row is None else Guard(workflow_id, row[2], row[1])
+
+
+def state(connection: apsw.Connection, key: str) -> StateRow:
+    """The present state of a key."""
+    row = connection.execute(
+        "SELECT s.version, h.state, h.state_type FROM state s "
+        "JOIN history h ON h.state_id = s.id AND h.version = s.version WHERE s.key = ?",
+        (key,),
+    ).fetchone()
+    return StateRow(0, b"", "") if row is None else StateRow(*row)
+
+
+def action(connection: apsw.Connection, scope: str, action_id: str) -> RecordedAction | None:
+    """The recorded outcome of an action."""
+    row = connection.execute(SELECT_ACTION, (scope, action_id)).fetchone()
+    return None if row is None else RecordedAction(*row)
+
+
+def outcome(connection: apsw.Connection, key: str) -> IdempotencyRecord | None:
+    """The recorded outcome of a keyed effect."""
+    row = connection.execute(SELECT_OUTCOME, (key,)).fetchone()
+    return None if row is None else IdempotencyRecord(*row)
+
+
+def open_work(connection: apsw.Connection, prefix: str, now_us: int) -> Sequence[OpenWork]:
+    """Unfinished work whose key begins with a prefix."""
+    rows: list[Row] = connection.execute(
+        "SELECT s.key, coalesce(w.holder, ''), coalesce(w.expires_us, 0) FROM state s "
+        "LEFT JOIN workflow w ON s.key = ? || w.workflow_id AND w.workflow_id = substr(s.key, ?) "
+        "WHERE s.open = 1 AND s.key >= ? AND s.key < ? ORDER BY s.key",
+        (WORKFLOW_PREFIX, len(WORKFLOW_PREFIX) + 1, prefix, prefix + chr(0x10FFFF)),
+    ).fetchall()
+    return [OpenWork(key, holder, max(0, expires_us - now_us)) for key, holder, expires_us in rows]
+
+
+def intents(
+    connection: apsw.Connection, state: IntentState, after: int, limit: int
+) -> Sequence[StoredIntent]:
+    """Intents of one state, by sequence."""
+    found = " UNION ALL ".join(
+        f"SELECT seq FROM intent WHERE {where} AND seq > ?1"  # noqa: S608 - conditions from above
+        for where in _WHERE_INTENT[state]
+    )
+    rows: list[Row] = connection.execute(
+        "SELECT seq, payload, attempts, last_error FROM intent "
+        f"WHERE seq IN (SELECT seq FROM ({found}) ORDER BY seq LIMIT ?2) ORDER BY seq",
+        (after, limit),
+    ).fetchall()
+    return [
+        StoredIntent(seq, payload, state, attempts, error) for seq, payload, attempts, error in rows
+    ]
+
+
+def queue_stats(connection: apsw.Connection, now_us: int) -> QueueStats:
+    """Counts of the queue, in the time that its unfinished and dead intents take."""
+    counts = {state: _count(connection, _WHERE_INTENT[state]) for state in _UNFINISHED}
+    unfinished = sum(counts.values())
+    # Sequences have no gaps, so the completed ones need not be counted.
+    (issued,) = connection.execute("SELECT coalesce(max(seq), 0) FROM intent").fetchone() or (0,)
+    oldest = [
+        connection.execute(f"SELECT min(created_us) FROM intent WHERE {where}").fetchone()  # noqa: S608
+        for where in _WHERE_INTENT[IntentState.PENDING]
+    ]
+    since = [row[0] for row in oldest if row and row[0] is not None]
+    return QueueStats(
+        pending=counts[IntentState.PENDING],
+        in_flight=counts[IntentState.IN_FLIGHT],
+        completed=issued - unfinished,
+        dead=counts[IntentState.DEAD],
+        oldest_pending_us=max(0, now_us - min(since)) if since else None,
+    )
+
+
+_UNFINISHED: Final = (IntentState.PENDING, IntentState.IN_FLIGHT, IntentState.DEAD)
+
+
+def _count(connection: apsw.Connection, alternatives: Sequence[str]) -> int:
+    total = 0
+    for where in alternatives:
+        (count,) = connection.execute(f"SELECT count(*) FROM intent WHERE {where}").fetchone() or (
+            0,
+        )
+        total += count
+    return total
+
+
+def events(
+    connection: apsw.Connection, topic: str, after: int, limit: int
+) -> Sequence[StoredEvent]:
+    """Events of a topic, by sequence."""
+    rows: list[Row] = connection.execute(
+        "SELECT seq, payload, published_us FROM event WHERE topic = ? AND seq > ? ORDER BY seq LIMIT ?",
+        (topic, after, limit),
+    ).fetchall()
+    return [StoredEvent(*row) for row in rows]
+
+
+def event_head(connection: apsw.Connection, topic: str) -> int:
+    """The last sequence of a topic."""
+    row = connection.execute("SELECT max(seq) FROM event WHERE topic = ?", (topic,)).fetchone()
+    return (row[0] or 0) if row else 0

@@ -1,0 +1,87 @@
+"""The only writer of states. Each function is one operation of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onex_grpc.errors import EpochMismatchError
+from onex_grpc.store.model import (
+    Commit,
+    Committed,
+    Exact,
+    LeaseRequest,
+    Replayed,
+    Started,
+)
+from onex_grpc.store.sqlite import actions, intents, leases
+
+if TYPE_CHECKING:
+    from onex_grpc.store.sqlite.transaction import Transaction
+
+
+def commit(tx: Transaction, change: Commit) -> Committed | Replayed:
+    """Writes one change with all that belongs to it: known actions first, then the guard, then the
+    version.
+    """
+    known = actions.find_known(tx, change.actions)
+    return Replayed(known) if known else _write(tx, change)
+
+
+def acquire_and_start(tx: Transaction, request: LeaseRequest, start: Commit) -> Started | Replayed:
+    """Grants a lease and writes the first change under it."""
+    known = actions.find_known(tx, start.actions)
+    if known:
+        return Replayed(known)
+    lease = leases.acquire(tx, request)
+    written = _write(tx, replace(start, guard=lease.guard))
+    return Started(lease=replace(lease, epoch=written.version), version=written.version)
+
+
+def _write(tx: Transaction, change: Commit) -> Committed:
+    if change.guard is not None:
+        leases.raise_guard(tx, change.guard)
+    state_id, version = _advance(tx, change)
+    fence = change.guard.fence if change.guard else 0
+    tx.execute(
+        "INSERT INTO history (state_id, version, kind, fence, written_us, state_type, state) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (state_id, version, change.kind, fence, tx.now_us, change.state_type, change.state),
+    )
+    if change.actions:
+        actions.record_successes(tx, change, version, tx.connection.last_insert_rowid())
+    if change.intents:
+        intents.add(tx, change.intents)
+    if change.release and change.guard is not None:
+        leases.end(tx, change.guard.workflow_id)
+    return Committed(version)
+
+
+def _advance(tx: Transaction, change: Commit) -> tuple[int, int]:
+    row = tx.execute("SELECT id, version FROM state WHERE key = ?", (change.key,)).fetchone()
+    current: int = row[1] if row else 0
+    if isinstance(change.expect, Exact) and change.expect.version != current:
+        raise EpochMismatchError(
+            f"key {change.key}: its version is {current}, not {change.expect.version}; read the state and try again",
+            context={
+                "key": change.key,
+                "current": str(current),
+                "expected": str(change.expect.version),
+            },
+        )
+    version = current + 1
+    if row is None:
+        tx.execute(
+            "INSERT INTO state (key, version, open) VALUES (?, ?, ?)",
+            (change.key, version, int(change.open or False)),
+        )
+        return tx.connection.last_insert_rowid(), version
+    state_id: int = row[0]
+    if change.open is None:
+        tx.execute("UPDATE state SET version = ? WHERE id = ?", (version, state_id))
+    else:
+        tx.execute(
+            "UPDATE state SET version = ?, open = ? WHERE id = ?",
+            (version, int(change.open), state_id),
+        )
+    return state_id, version

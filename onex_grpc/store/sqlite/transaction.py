@@ -1,0 +1,150 @@
+"""One transaction for a whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import apsw
+
+from onex_grpc.errors import OnexError
+from onex_grpc.store.batcher import Outcome
+from onex_grpc.store.sqlite.failures import translate
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from onex_grpc.store.clock import StoreClock
+    from onex_grpc.store.wakeups import Changes, Wakeups
+
+# The stored time may lag this much behind; opening the store adds it, so that no time is ever used
+# twice.
+CLOCK_LAG_US: Final = 100_000
+
+# A row as SQLite gives it; the statement beside it says which types its columns have.
+Row = tuple[Any, ...]
+
+
+class Transaction:
+    """What the operations of a batch work on: the connection, one time for all, and what they
+    change for waiters.
+    """
+
+    __slots__ = ("changes", "connection", "execute", "executemany", "fence", "now_us")
+
+    def __init__(self, connection: apsw.Connection, fence: int, changes: Changes) -> None:
+        self.connection = connection
+        # One cursor saves making one per statement; each operation reads its rows before the next
+        # statement.
+        cursor = connection.cursor()
+        self.execute = cursor.execute
+        self.executemany = cursor.executemany
+        self.now_us = 0
+        self.fence = fence
+        self.changes = changes
+
+    def next_fence(self, above: int) -> int:
+        """A fence greater than any that this store has issued, and than `above`."""
+        self.fence = max(self.fence, above) + 1
+        return self.fence
+
+
+Operation = Callable[[Transaction], object]
+
+
+class SqliteRunner:
+    """Runs batches on the writer's connection; used by the writer thread only."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        clock: StoreClock,
+        wakeups: Wakeups,
+        release: Callable[[], None],
+    ) -> None:
+        """Takes the connection over; `release` is called after it was closed."""
+        self._connection = connection
+        self._clock = clock
+        self._wakeups = wakeups
+        self._release = release
+        self._woken: Sequence[asyncio.Future[None]] = ()
+        (self._stored_us, fence) = connection.execute(
+            "SELECT clock_us, fence FROM meta"
+        ).fetchone() or (0, 0)
+        self._stored_fence: int = fence
+        self._tx = Transaction(connection, fence, wakeups.begin())
+
+    def run(self, operations: Sequence[Operation]) -> Sequence[Outcome]:
+        """Runs all operations in one transaction; one that fails takes no other with it."""
+        tx = self._tx
+        tx.now_us = self._clock.advance()
+        tx.changes = self._wakeups.begin()
+        self._woken = ()
+        try:
+            tx.execute("BEGIN IMMEDIATE")
+            before = self._connection.total_changes()
+            # Alone in its transaction, an operation needs no savepoint.
+            outcomes = (
+                [_attempt(tx, operations[0])]
+                if len(operations) == 1
+                else [_isolated(tx, o) for o in operations]
+            )
+            if len(operations) == 1 and outcomes[0].error is not None:
+                self._roll_back()
+                return outcomes
+            wrote = self._connection.total_changes() != before
+            if wrote:
+                self._store_meta()
+            tx.execute("COMMIT")
+        except apsw.Error as error:
+            self._roll_back()
+            return [Outcome(error=translate(error)) for _ in operations]
+        self._woken = self._wakeups.settle(tx.changes)
+        return outcomes
+
+    def woken(self) -> Sequence[asyncio.Future[None]]:
+        """The waits that the last batch ended."""
+        return self._woken
+
+    def close(self) -> Sequence[asyncio.Future[None]]:
+        """Closes the connection, which writes the log back into the file, then gives the lock up."""
+        self._connection.close()
+        self._release()
+        return self._wakeups.close()
+
+    def _store_meta(self) -> None:
+        tx = self._tx
+        if tx.fence != self._stored_fence or tx.now_us - self._stored_us >= CLOCK_LAG_US:
+            tx.execute("UPDATE meta SET clock_us = ?, fence = ?", (tx.now_us, tx.fence))
+            self._stored_fence, self._stored_us = tx.fence, tx.now_us
+
+    def _roll_back(self) -> None:
+        self._wakeups.undo()
+        # What is stored is no longer what was last written here: store it with the next batch.
+        self._stored_fence, self._stored_us = -1, 0
+        if self._connection.in_transaction:
+            self._tx.execute("ROLLBACK")
+
+
+def _attempt(tx: Transaction, operation: Operation) -> Outcome:
+    try:
+        return Outcome(operation(tx))
+    except apsw.Error as error:
+        if not tx.connection.in_transaction:
+            raise
+        return Outcome(error=translate(error))
+    except OnexError as error:
+        return Outcome(error=error)
+    except Exception as error:
+        return Outcome(error=error)
+
+
+def _isolated(tx: Transaction, operation: Operation) -> Outcome:
+    tx.execute("SAVEPOINT member")
+    outcome = _attempt(tx, operation)
+    if outcome.error is not None:
+        tx.execute("ROLLBACK TO member")
+        # What the failed one noted about the queue is void; a claim too many does no harm.
+        tx.changes.ready = True
+    tx.execute("RELEASE member")
+    return outcome
