@@ -1,1 +1,1 @@
-"""The sample mesh: an order's way from a line of a CSV file to SHIPPED, in four server processes."""
+"""The sample mesh: an order on its way from a line of a CSV file to SHIPPED, in four processes."""

@@ -1,4 +1,4 @@
-"""The settings file of the sample mesh: addresses of the nodes, and the targets of the effect node."""
+"""The settings of the sample mesh: addresses of the nodes, and the targets of the effect node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts the four servers of the sample mesh as processes of their own, and restarts one that dies."""
+"""Starts the four servers of the sample mesh as processes, and restarts one that dies."""
 
 from __future__ import annotations
 
