@@ -1,0 +1,1 @@
+"""The four kinds of node, which users inherit from."""
