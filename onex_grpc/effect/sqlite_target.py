@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +17,9 @@ from onex_grpc.effect.database_sql import (
     statement_kinds,
     writes,
 )
-from onex_grpc.effect.group_commit import GroupCommit
 from onex_grpc.effect.operation import EffectRequest, Progress, Repeat
 from onex_grpc.effect.refusal import key_reused, refuse_kind, refuse_unless
+from onex_grpc.effect.sqlite_runner import SqliteRunner
 from onex_grpc.effect.target import Outcome, Plan
 from onex_grpc.errors import (
     AlreadyExistsError,
@@ -28,6 +29,7 @@ from onex_grpc.errors import (
     OnexError,
     Violation,
 )
+from onex_grpc.store.batcher import Batcher
 
 if TYPE_CHECKING:
     from onex_grpc.effect.settings import SqliteTarget
@@ -58,7 +60,7 @@ class SqliteDatabase:
         self._name = name
         self._settings = settings
         self._tables = {table: frozenset(columns) for table, columns in settings.tables.items()}
-        self._commits = GroupCommit(self._connect, f"effect-{name}")
+        self._batcher: Batcher[apsw.Connection] | None = None
 
     async def open(self) -> None:
         """Opens the file, runs the schema, checks the allowed tables against it.
@@ -67,15 +69,17 @@ class SqliteDatabase:
             ConfigurationError: when the file cannot be opened or lacks an allowed table or column.
         """
         try:
-            await self._commits.open()
+            connection = await asyncio.to_thread(self._connect)
         except (apsw.Error, OSError) as error:
             raise ConfigurationError(
                 f"target {self._name!r}: {self._settings.path} cannot be opened: {error}"
             ) from error
+        self._batcher = Batcher(SqliteRunner(connection))
 
     async def close(self) -> None:
         """Finishes what was submitted and closes the file."""
-        await self._commits.close()
+        if self._batcher is not None:
+            await self._batcher.close()
 
     def plan(self, request: EffectRequest) -> Plan:
         """The statements, checked against the allow-list."""
@@ -99,12 +103,15 @@ class SqliteDatabase:
     async def _perform(
         self, request: EffectRequest, statements: list[SqlStatement], progress: Progress
     ) -> Outcome:
+        if self._batcher is None:
+            raise DatabaseConnectionError(f"target {self._name!r} is not open")
+
         def work(connection: apsw.Connection) -> Outcome:
             progress.begun = True
             return _execute(connection, request, statements)
 
         try:
-            return await self._commits.run(work)
+            return await self._batcher.submit(work)
         except apsw.Error as error:
             raise _translated(error, self._name) from error
 

@@ -1,0 +1,127 @@
+"""What workers report, made durable together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from onex.v1 import error_pb2, intent_pb2
+from onex_grpc.intent.claims import Claim
+from onex_grpc.store.model import IntentState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onex_grpc.store.protocol import IntentStore
+
+_log = logging.getLogger(__name__)
+
+LOST: Final = intent_pb2.INTENT_STATUS_UNSPECIFIED
+"""The status that says that a claim was no longer the worker's."""
+
+
+class Reports:
+    """The reports of one stream: those that arrive during a commit share the next one.
+
+    Args:
+        store: keeps them.
+        claims: what the stream's worker holds; a settled claim leaves it.
+        visibility_us: how long an extended claim lasts.
+        tell: hears of each settled claim token and its status.
+    """
+
+    def __init__(
+        self,
+        store: IntentStore,
+        claims: dict[str, Claim],
+        visibility_us: int,
+        tell: Callable[[str, intent_pb2.IntentStatus.ValueType], None],
+    ) -> None:
+        self._store = store
+        self._claims = claims
+        self._visibility_us = visibility_us
+        self._tell = tell
+        self._arrived = asyncio.Event()
+        self._last = False
+        self._completed: list[str] = []
+        self._extended: list[str] = []
+        self._failed: list[intent_pb2.TakeIntentsFail] = []
+
+    def complete(self, report: intent_pb2.TakeIntentsComplete) -> None:
+        """Takes the report of an executed intent."""
+        self._completed.append(report.claim_token)
+        self._arrived.set()
+
+    def extend(self, report: intent_pb2.TakeIntentsExtend) -> None:
+        """Takes the wish for more time."""
+        self._extended.append(report.claim_token)
+        self._arrived.set()
+
+    def fail(self, report: intent_pb2.TakeIntentsFail) -> None:
+        """Takes the report of a failed attempt."""
+        self._failed.append(report)
+        self._arrived.set()
+
+    def no_more(self) -> None:
+        """Makes `settle` return after what has arrived."""
+        self._last = True
+        self._arrived.set()
+
+    async def settle(self) -> None:
+        """Settles the reports as they arrive, until the last one."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            await self._settle_completed()
+            await self._settle_extended()
+            await self._settle_failed()
+            if self._last and not self._arrived.is_set():
+                return
+
+    async def _settle_completed(self) -> None:
+        tokens, self._completed = self._completed, []
+        if not tokens:
+            return
+        done = await self._store.complete_intents(tokens)
+        for token, is_done in zip(tokens, done, strict=True):
+            self._claims.pop(token, None)
+            self._tell(token, intent_pb2.INTENT_STATUS_COMPLETED if is_done else LOST)
+
+    async def _settle_extended(self) -> None:
+        tokens, self._extended = self._extended, []
+        if not tokens:
+            return
+        alive = await self._store.extend_intents(tokens, self._visibility_us)
+        for token, is_alive in zip(tokens, alive, strict=True):
+            if not is_alive:
+                self._claims.pop(token, None)
+            self._tell(token, intent_pb2.INTENT_STATUS_IN_FLIGHT if is_alive else LOST)
+
+    async def _settle_failed(self) -> None:
+        reports, self._failed = self._failed, []
+        if reports:
+            # At the same time, so that the store commits them together.
+            await asyncio.gather(*(self._settle_failure(report) for report in reports))
+
+    async def _settle_failure(self, report: intent_pb2.TakeIntentsFail) -> None:
+        token = report.claim_token
+        claim = self._claims.get(token) or Claim(token)
+        wait_us = None
+        if not report.terminal:
+            wait_us = round(claim.backoff.wait(claim.attempt) * 1_000_000)
+        state = await self._store.fail_intent(token, report.error.SerializeToString(), wait_us)
+        self._claims.pop(token, None)
+        if state is IntentState.DEAD:
+            _log_dead(claim, report.error)
+        self._tell(token, LOST if state is None else intent_pb2.IntentStatus.ValueType(state))
+
+
+def _log_dead(claim: Claim, error: error_pb2.ErrorDetail) -> None:
+    _log.warning(
+        "intent for %s is dead: %s %s",
+        claim.target or "an unknown target",
+        error.reason,
+        error.message,
+        extra={"intent_id": claim.intent_id, "correlation_id": claim.correlation_id},
+    )

@@ -1,0 +1,106 @@
+"""IntentQueueService over a store: the queue of the intents that a reducer has emitted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from onex.v1 import error_pb2, intent_pb2, intent_pb2_grpc
+from onex_grpc.errors import ContractValidationError, Violation
+from onex_grpc.intent.claims import ClaimLedger
+from onex_grpc.intent.stream import WorkerStream
+from onex_grpc.store.model import IntentState, StoredIntent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from onex_grpc.intent.stream import Draining
+    from onex_grpc.store.protocol import IntentStore
+
+_PAGE: Final = 100
+_VISIBILITY: Final = 30.0
+
+
+class IntentQueue(intent_pb2_grpc.IntentQueueServiceServicer):
+    """Pushes intents to workers and keeps their reports.
+
+    Args:
+        store: that of the reducer, which holds the intents.
+        draining: returns when the node stops, so that the streams end; workers come back.
+        visibility: seconds after which an intent whose worker went silent is delivered again.
+    """
+
+    def __init__(
+        self,
+        store: IntentStore,
+        draining: Draining | None = None,
+        visibility: float = _VISIBILITY,
+    ) -> None:
+        self._store = store
+        self._draining = draining or asyncio.Event().wait
+        self._visibility_us = round(visibility * 1_000_000)
+        self._ledger = ClaimLedger()
+
+    async def TakeIntents(
+        self,
+        request_iterator: AsyncIterator[intent_pb2.TakeIntentsRequest],
+        context: object,
+    ) -> AsyncIterator[intent_pb2.TakeIntentsResponse]:
+        """Pushes intents as the worker gives credit, and settles its reports."""
+        stream = WorkerStream(self._store, self._ledger, self._visibility_us)
+        responses = stream.run(request_iterator, self._draining)
+        try:
+            async for response in responses:
+                yield response
+        finally:
+            await responses.aclose()
+
+    async def ListIntents(
+        self, request: intent_pb2.ListIntentsRequest, context: object
+    ) -> intent_pb2.ListIntentsResponse:
+        """One page of the intents of a status, oldest first."""
+        size = request.page_size or _PAGE
+        rows = await self._store.list_intents(
+            IntentState(request.status), _position(request.page_token), size + 1
+        )
+        page = rows[:size]
+        return intent_pb2.ListIntentsResponse(
+            intents=[_queued(row) for row in page],
+            next_page_token=str(page[-1].sequence) if len(rows) > size else "",
+        )
+
+    async def GetQueueStats(
+        self, request: intent_pb2.GetQueueStatsRequest, context: object
+    ) -> intent_pb2.GetQueueStatsResponse:
+        """The figures of the queue."""
+        stats = await self._store.queue_stats()
+        response = intent_pb2.GetQueueStatsResponse(
+            pending=stats.pending,
+            in_flight=stats.in_flight,
+            completed=stats.completed,
+            dead=stats.dead,
+        )
+        if stats.oldest_pending_us is not None:
+            response.oldest_pending_age.FromMicroseconds(stats.oldest_pending_us)
+        return response
+
+
+def _position(page_token: str) -> int:
+    if not page_token:
+        return 0
+    if not page_token.isascii() or not page_token.isdecimal() or len(page_token) > 18:
+        raise ContractValidationError.of(
+            Violation("page_token", "is not one that this queue gave; start without one")
+        )
+    return int(page_token)
+
+
+def _queued(row: StoredIntent) -> intent_pb2.QueuedIntent:
+    queued = intent_pb2.QueuedIntent(
+        intent=intent_pb2.ModelIntent.FromString(row.payload),
+        status=intent_pb2.IntentStatus.ValueType(row.state),
+        attempts=row.attempts,
+    )
+    if row.last_error:
+        queued.last_error.CopyFrom(error_pb2.ErrorDetail.FromString(row.last_error))
+    return queued
