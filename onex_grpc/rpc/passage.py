@@ -98,7 +98,7 @@ class Passage:
         """Sets the status for an error; raises it again where the transport has to see it."""
         if isinstance(error, OnexError):
             self._answer(error)
-        elif isinstance(error, asyncio.CancelledError) and _is_asked_for():
+        elif isinstance(error, asyncio.CancelledError) and is_asked_for():
             self._status = "DEADLINE_EXCEEDED" if self._is_late() else "CANCELLED"
             raise error
         elif isinstance(error, grpc.aio.BaseError):
@@ -173,7 +173,7 @@ def _describe(span: Span, call: CallContext) -> None:
         span.set(names.EPOCH, call.epoch)
 
 
-def _is_asked_for() -> bool:
+def is_asked_for() -> bool:
     """Whether this task was told to stop; otherwise a cancellation is a stray one from inside."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

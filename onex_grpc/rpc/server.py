@@ -145,7 +145,7 @@ class Server:
         names = [*self._registry.services, reflection.SERVICE_NAME]
         self._registry.add(
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server,
-            reflection.aio.ReflectionServicer(names),  # type: ignore[no-untyped-call]
+            reflection.aio.ReflectionServicer(names),
         )
 
 

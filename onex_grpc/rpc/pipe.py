@@ -1,0 +1,47 @@
+"""A bounded queue of messages between two tasks, closed by the one that writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+import grpc
+
+_CAPACITY: Final = 16
+
+
+class Pipe:
+    """Holds back a writer that is too fast, as flow control does on the network."""
+
+    def __init__(self) -> None:
+        self._messages: deque[bytes] = deque()
+        self._closed = False
+        self._changed = asyncio.Event()
+
+    async def put(self, message: bytes) -> None:
+        """Adds a message; waits while the pipe is full. What comes after the end is dropped."""
+        while len(self._messages) >= _CAPACITY and not self._closed:
+            await self._wait()
+        if not self._closed:
+            self._messages.append(message)
+            self._changed.set()
+
+    async def get(self) -> object:
+        """The next message; grpc.aio.EOF after the last."""
+        while not self._messages:
+            if self._closed:
+                return grpc.aio.EOF
+            await self._wait()
+        message = self._messages.popleft()
+        self._changed.set()
+        return message
+
+    def close(self) -> None:
+        """Ends the pipe; what is in it can still be read."""
+        self._closed = True
+        self._changed.set()
+
+    async def _wait(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
