@@ -81,7 +81,7 @@ class Batcher(Generic[T]):
         self._thread.start()
 
     def submit(self, operation: Callable[[T], R]) -> asyncio.Future[R]:
-        """Queues an operation; the future ends once it is durable, or with the operation's error."""
+        """Queues an operation; the future ends once it is durable, or with its error."""
         return self._enqueue(operation, first=False)
 
     def submit_first(self, operation: Callable[[T], R]) -> asyncio.Future[R]:

@@ -10,7 +10,7 @@ WORKFLOW_PREFIX: Final = "workflow/"
 
 
 def workflow_key(workflow_id: str) -> str:
-    """The key of a workflow's state; its version is the epoch that leases over the workflow show."""
+    """The key of a workflow's state; its version is the epoch that the workflow's leases show."""
     return WORKFLOW_PREFIX + workflow_id
 
 

@@ -67,8 +67,8 @@ def is_repeat(row: LeaseRow | None, request: LeaseRequest, now_us: int) -> bool:
         return False
     remaining = ((row.expires_us or 0) - now_us) / 1e6
     raise LeaseConflictError(
-        f"workflow_id {request.workflow_id}: {row.holder} holds the lease for another {remaining:.3f} s; "
-        "repeat after it ends",
+        f"workflow_id {request.workflow_id}: {row.holder} holds the lease for another "
+        f"{remaining:.3f} s; repeat after it ends",
         context={"workflow_id": request.workflow_id, "holder": row.holder},
         retry_after=remaining,
     )
@@ -129,8 +129,8 @@ def check_release(row: LeaseRow | None, guard: Guard) -> bool:
 def _refusal(row: LeaseRow, guard: Guard, now_us: int) -> OnexError | None:
     if guard.fence < row.fence:
         return StaleFenceError(
-            f"workflow_id {guard.workflow_id}: fence {guard.fence} is older than {row.fence}; a newer holder has taken "
-            "over, stop working on the workflow",
+            f"workflow_id {guard.workflow_id}: fence {guard.fence} is older than {row.fence}; "
+            "a newer holder has taken over, stop working on the workflow",
             context={"workflow_id": guard.workflow_id, "known_fence": str(row.fence)},
         )
     if guard.fence > row.fence:
@@ -139,7 +139,8 @@ def _refusal(row: LeaseRow, guard: Guard, now_us: int) -> OnexError | None:
         return _invalid(guard, "its fence belongs to another lease_id")
     if row.expires_us is not None and row.expires_us <= now_us:
         return LeaseExpiredError(
-            f"workflow_id {guard.workflow_id}: the lease with fence {guard.fence} has ended; acquire a new one",
+            f"workflow_id {guard.workflow_id}: the lease with fence {guard.fence} has ended; "
+            "acquire a new one",
             context={"workflow_id": guard.workflow_id},
         )
     return None
@@ -147,6 +148,7 @@ def _refusal(row: LeaseRow, guard: Guard, now_us: int) -> OnexError | None:
 
 def _invalid(guard: Guard, why: str) -> LeaseValidationError:
     return LeaseValidationError(
-        f"workflow_id {guard.workflow_id}, fence {guard.fence}: {why}; acquire the lease and use what it returns",
+        f"workflow_id {guard.workflow_id}, fence {guard.fence}: {why}; acquire the lease and use "
+        "what it returns",
         context={"workflow_id": guard.workflow_id},
     )

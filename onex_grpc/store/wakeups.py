@@ -111,7 +111,7 @@ class Wakeups:
                     self._intents.discard(woken)
 
     def topic(self, topic: str) -> asyncio.Future[None]:
-        """A future that ends with the next event of a topic; cancel it when it is no longer wanted."""
+        """A future that ends with the next event of a topic; cancel it once it is not wanted."""
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._lock:
             self._check_open()

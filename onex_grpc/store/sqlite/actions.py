@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
     from onex_grpc.store.sqlite.transaction import Transaction
 
-SELECT_ACTION = "SELECT content_hash, reply, error, epoch, request, issued_us FROM action WHERE scope = ? AND action_id = ?"
+SELECT_ACTION = (
+    "SELECT content_hash, reply, error, epoch, request, issued_us FROM action "
+    "WHERE scope = ? AND action_id = ?"
+)
 _INSERT = (
-    "INSERT INTO action (scope, action_id, content_hash, action_type, target, correlation_id, issued_us, fence, basis, "
-    "lease_id, parent_action_id, request, reply, error, epoch, history_id, finished_us) "
+    "INSERT INTO action (scope, action_id, content_hash, action_type, target, correlation_id, "
+    "issued_us, fence, basis, lease_id, parent_action_id, request, reply, error, epoch, "
+    "history_id, finished_us) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
@@ -34,7 +38,8 @@ def find_known(tx: Transaction, actions: Sequence[ActionRecord]) -> RecordedActi
         known = RecordedAction(*row)
         if known.content_hash != action.content_hash:
             raise AlreadyExistsError(
-                f"action_id {action.action_id} was used in {action.scope} with other content; take a new id",
+                f"action_id {action.action_id} was used in {action.scope} with other content; "
+                "take a new id",
                 context={"scope": action.scope, "action_id": action.action_id},
             )
         return known

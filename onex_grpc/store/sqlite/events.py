@@ -25,7 +25,8 @@ def publish(tx: Transaction, event: NewEvent) -> StoredEvent:
         known = StoredEvent(*row)
         if known.payload != event.payload:
             raise AlreadyExistsError(
-                f"event_id {event.event_id} was published in topic {event.topic} with other content; take a new id",
+                f"event_id {event.event_id} was published in topic {event.topic} with other "
+                "content; take a new id",
                 context={"topic": event.topic, "event_id": event.event_id},
             )
         return known

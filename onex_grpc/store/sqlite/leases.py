@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from onex_grpc.store.model import Guard, LeaseGrant, LeaseRequest
     from onex_grpc.store.sqlite.transaction import Transaction
 
-SELECT_LEASE = "SELECT workflow_id, fence, lease_id, request_id, holder, ttl_us, expires_us FROM workflow WHERE workflow_id = ?"
+SELECT_LEASE = (
+    "SELECT workflow_id, fence, lease_id, request_id, holder, ttl_us, expires_us "
+    "FROM workflow WHERE workflow_id = ?"
+)
 SELECT_VERSION = "SELECT version FROM state WHERE key = ?"
 
 
@@ -39,7 +42,8 @@ def acquire(tx: Transaction, request: LeaseRequest) -> LeaseGrant:
             expires_us=tx.now_us + request.ttl_us,
         )
         tx.execute(
-            "INSERT OR REPLACE INTO workflow (workflow_id, fence, lease_id, request_id, holder, ttl_us, expires_us) "
+            "INSERT OR REPLACE INTO workflow "
+            "(workflow_id, fence, lease_id, request_id, holder, ttl_us, expires_us) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 row.workflow_id,
@@ -89,7 +93,8 @@ def raise_guard(tx: Transaction, guard: Guard) -> None:
     if check_guard(_lease(tx, guard.workflow_id), guard, tx.now_us):
         tx.execute(
             "INSERT INTO workflow (workflow_id, fence, lease_id) VALUES (?, ?, ?) "
-            "ON CONFLICT (workflow_id) DO UPDATE SET fence = excluded.fence, lease_id = excluded.lease_id "
+            "ON CONFLICT (workflow_id) "
+            "DO UPDATE SET fence = excluded.fence, lease_id = excluded.lease_id "
             "WHERE excluded.fence > workflow.fence",
             (guard.workflow_id, guard.fence, guard.lease_id),
         )

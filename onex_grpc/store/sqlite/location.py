@@ -48,8 +48,8 @@ def prepare_folder(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise ConfigurationError(
-            f"the store {path} cannot be written ({error.strerror}); make its folder writable for this user, or set "
-            "another state folder",
+            f"the store {path} cannot be written ({error.strerror}); make its folder writable for "
+            "this user, or set another state folder",
             context={"path": str(path)},
         ) from error
     if _MOUNTS.exists():
@@ -69,8 +69,8 @@ def refuse_network(path: Path, mountinfo: str) -> None:
     kind = _file_system(path.resolve(), mountinfo)
     if kind in _NETWORK:
         raise ConfigurationError(
-            f"the store {path} lies on the network file system {kind}, where SQLite loses data; use a local disk, or "
-            "PostgreSQL for several machines",
+            f"the store {path} lies on the network file system {kind}, where SQLite loses data; "
+            "use a local disk",
             context={"path": str(path), "file_system": kind},
         )
 

@@ -33,7 +33,8 @@ class StoreLock:
             pid = os.pread(self._file, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(self._file)
             raise StoreInUseError(
-                f"the store {path} is in use by process {pid}; stop it, or give this process another state folder",
+                f"the store {path} is in use by process {pid}; stop it, or give this process "
+                "another state folder",
                 context={"path": str(path), "pid": pid},
             ) from None
         os.ftruncate(self._file, 0)

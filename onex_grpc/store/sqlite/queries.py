@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from onex_grpc.store.sqlite.transaction import Row
 
-# Each alternative repeats the condition of a partial index, so that a list never walks the
-# completed intents.
-_WHERE_INTENT: Final = {
+# Each alternative repeats the condition of a partial index (see intent_sql), so that nothing but a
+# list of the completed ones walks over the completed ones.
+_CONDITIONS: Final = {
     IntentState.PENDING: (
         "state = 1",
         "state IN (2, 3) AND state = 2",
@@ -40,6 +40,12 @@ _WHERE_INTENT: Final = {
     IntentState.COMPLETED: ("state = 5",),
     IntentState.DEAD: ("state = 6",),
 }
+_UNFINISHED: Final = (IntentState.PENDING, IntentState.IN_FLIGHT, IntentState.DEAD)
+_FIGURES: Final = "SELECT count(*), min(created_us) FROM intent WHERE {}"
+_PAGE: Final = (
+    "SELECT seq, payload, attempts, last_error FROM intent "
+    "WHERE seq IN (SELECT seq FROM ({}) ORDER BY seq LIMIT ?2) ORDER BY seq"
+)
 
 
 def lease(connection: apsw.Connection, workflow_id: str) -> tuple[LeaseRow | None, int]:
@@ -94,15 +100,8 @@ def intents(
     connection: apsw.Connection, state: IntentState, after: int, limit: int
 ) -> Sequence[StoredIntent]:
     """Intents of one state, by sequence."""
-    found = " UNION ALL ".join(
-        f"SELECT seq FROM intent WHERE {where} AND seq > ?1"  # noqa: S608 - conditions from above
-        for where in _WHERE_INTENT[state]
-    )
-    rows: list[Row] = connection.execute(
-        "SELECT seq, payload, attempts, last_error FROM intent "
-        f"WHERE seq IN (SELECT seq FROM ({found}) ORDER BY seq LIMIT ?2) ORDER BY seq",
-        (after, limit),
-    ).fetchall()
+    found = _each(state, "SELECT seq FROM intent WHERE {} AND seq > ?1")
+    rows: list[Row] = connection.execute(_PAGE.format(found), (after, limit)).fetchall()
     return [
         StoredIntent(seq, payload, state, attempts, error) for seq, payload, attempts, error in rows
     ]
@@ -110,35 +109,24 @@ def intents(
 
 def queue_stats(connection: apsw.Connection, now_us: int) -> QueueStats:
     """Counts of the queue, in the time that its unfinished and dead intents take."""
-    counts = {state: _count(connection, _WHERE_INTENT[state]) for state in _UNFINISHED}
-    unfinished = sum(counts.values())
+    figures: dict[IntentState, list[Row]] = {
+        state: connection.execute(_each(state, _FIGURES)).fetchall() for state in _UNFINISHED
+    }
+    counts = {state: sum(row[0] for row in rows) for state, rows in figures.items()}
+    since = [row[1] for row in figures[IntentState.PENDING] if row[1] is not None]
     # Sequences have no gaps, so the completed ones need not be counted.
-    (issued,) = connection.execute("SELECT coalesce(max(seq), 0) FROM intent").fetchone() or (0,)
-    oldest = [
-        connection.execute(f"SELECT min(created_us) FROM intent WHERE {where}").fetchone()  # noqa: S608
-        for where in _WHERE_INTENT[IntentState.PENDING]
-    ]
-    since = [row[0] for row in oldest if row and row[0] is not None]
+    issued: Row = connection.execute("SELECT coalesce(max(seq), 0) FROM intent").fetchone() or (0,)
     return QueueStats(
         pending=counts[IntentState.PENDING],
         in_flight=counts[IntentState.IN_FLIGHT],
-        completed=issued - unfinished,
+        completed=issued[0] - sum(counts.values()),
         dead=counts[IntentState.DEAD],
         oldest_pending_us=max(0, now_us - min(since)) if since else None,
     )
 
 
-_UNFINISHED: Final = (IntentState.PENDING, IntentState.IN_FLIGHT, IntentState.DEAD)
-
-
-def _count(connection: apsw.Connection, alternatives: Sequence[str]) -> int:
-    total = 0
-    for where in alternatives:
-        (count,) = connection.execute(f"SELECT count(*) FROM intent WHERE {where}").fetchone() or (
-            0,
-        )
-        total += count
-    return total
+def _each(state: IntentState, statement: str) -> str:
+    return " UNION ALL ".join(statement.format(condition) for condition in _CONDITIONS[state])
 
 
 def events(
@@ -146,7 +134,8 @@ def events(
 ) -> Sequence[StoredEvent]:
     """Events of a topic, by sequence."""
     rows: list[Row] = connection.execute(
-        "SELECT seq, payload, published_us FROM event WHERE topic = ? AND seq > ? ORDER BY seq LIMIT ?",
+        "SELECT seq, payload, published_us FROM event "
+        "WHERE topic = ? AND seq > ? ORDER BY seq LIMIT ?",
         (topic, after, limit),
     ).fetchall()
     return [StoredEvent(*row) for row in rows]

@@ -36,8 +36,8 @@ def check_owner(connection: apsw.Connection, path: Path) -> None:
     known = len(_migrations())
     if version > known:
         raise ConfigurationError(
-            f"the store {path} has schema {version}, this version of onex-grpc knows {known}; install the version that "
-            "wrote it, or a newer one",
+            f"the store {path} has schema {version}, this version of onex-grpc knows {known}; "
+            "install the version that wrote it, or a newer one",
             context={"path": str(path)},
         )
 

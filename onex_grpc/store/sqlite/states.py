@@ -62,7 +62,8 @@ def _advance(tx: Transaction, change: Commit) -> tuple[int, int]:
     current: int = row[1] if row else 0
     if isinstance(change.expect, Exact) and change.expect.version != current:
         raise EpochMismatchError(
-            f"key {change.key}: its version is {current}, not {change.expect.version}; read the state and try again",
+            f"key {change.key}: its version is {current}, not {change.expect.version}; read the "
+            "state and try again",
             context={
                 "key": change.key,
                 "current": str(current),

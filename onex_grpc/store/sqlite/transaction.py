@@ -68,11 +68,10 @@ class SqliteRunner:
         self._wakeups = wakeups
         self._release = release
         self._woken: Sequence[asyncio.Future[None]] = ()
-        (self._stored_us, fence) = connection.execute(
-            "SELECT clock_us, fence FROM meta"
-        ).fetchone() or (0, 0)
-        self._stored_fence: int = fence
-        self._tx = Transaction(connection, fence, wakeups.begin())
+        stored: Row = connection.execute("SELECT clock_us, fence FROM meta").fetchone() or (0, 0)
+        self._stored_us: int = stored[0]
+        self._stored_fence: int = stored[1]
+        self._tx = Transaction(connection, self._stored_fence, wakeups.begin())
 
     def run(self, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Runs all operations in one transaction; one that fails takes no other with it."""
@@ -107,7 +106,7 @@ class SqliteRunner:
         return self._woken
 
     def close(self) -> Sequence[asyncio.Future[None]]:
-        """Closes the connection, which writes the log back into the file, then gives the lock up."""
+        """Closes the connection, which writes the log back into the file; gives the lock up."""
         self._connection.close()
         self._release()
         return self._wakeups.close()

@@ -1,0 +1,51 @@
+"""The statements of the queue. A condition stands as its partial index has it, or SQLite would not
+use the index: states are numbers here, and their names are in the schema's comment.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+INSERT: Final = (
+    "INSERT INTO intent (intent_id, state, priority, rank_us, timed_us, attempts, max_attempts, "
+    "claim, worker, order_key, created_us, correlation_id, traceparent, payload, last_error) "
+    "VALUES (?, ?, ?, ?, 0, 0, ?, '', '', ?, ?, ?, ?, ?, x'')"
+)
+HAS_EARLIER: Final = (
+    "SELECT 1 FROM intent WHERE order_key = ? AND order_key <> '' AND state < 5 LIMIT 1"
+)
+UNBLOCK: Final = (
+    "UPDATE intent SET state = 1 WHERE state = 4 AND seq = (SELECT seq FROM intent "
+    "WHERE order_key = ? AND order_key <> '' AND state < 5 ORDER BY seq LIMIT 1) RETURNING seq"
+)
+DUE: Final = (
+    "SELECT seq, state, attempts, max_attempts, order_key FROM intent "
+    "WHERE state IN (2, 3) AND timed_us <= ? ORDER BY timed_us LIMIT ?"
+)
+NEXT_DUE: Final = "SELECT min(timed_us) FROM intent WHERE state IN (2, 3)"
+PROMOTE: Final = "UPDATE intent SET state = 1, claim = '' WHERE seq = ?"
+CLAIM: Final = (
+    "UPDATE intent SET state = 3, attempts = attempts + 1, claim = ?, worker = ?, timed_us = ? "
+    "WHERE seq IN (SELECT seq FROM intent WHERE state = 1 ORDER BY rank_us, seq LIMIT ?) "
+    "RETURNING rank_us, seq, intent_id, attempts, max_attempts, payload, traceparent"
+)
+SELECT_HELD: Final = (
+    "SELECT attempts, max_attempts, order_key, priority FROM intent "
+    "WHERE seq = ? AND claim = ? AND state = 3"
+)
+COMPLETE: Final = (
+    "UPDATE intent SET state = 5, timed_us = ? "
+    "WHERE seq = ? AND claim = ? AND state = 3 RETURNING order_key"
+)
+EXTEND: Final = (
+    "UPDATE intent SET timed_us = ? WHERE seq = ? AND claim = ? AND state = 3 RETURNING seq"
+)
+GIVE_BACK: Final = (
+    "UPDATE intent SET state = 1, attempts = attempts - 1, claim = '' "
+    "WHERE seq = ? AND claim = ? AND state = 3"
+)
+RETRY: Final = (
+    "UPDATE intent SET state = 2, timed_us = ?, rank_us = ?, claim = '', last_error = ? "
+    "WHERE seq = ?"
+)
+BURY: Final = "UPDATE intent SET state = 6, timed_us = ?, claim = '', last_error = ? WHERE seq = ?"
