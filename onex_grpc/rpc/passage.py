@@ -134,7 +134,7 @@ class Passage:
         self._context.set_trailing_metadata(wire.trailing_metadata)
         if self._span is not None and self._span.recording:
             self._span.set(names.REASON, reason_of(error))
-        if is_error("server", self._status):
+        if is_error("server", self._status) and error.message is not _UNTOLD:
             _log.warning("%s failed: %s", self._method.name, error.message)
 
     def _correlation_id(self) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import grpc
-from google.protobuf.message import Message
 
 from onex_grpc.errors import ConfigurationError
 from onex_grpc.rpc.calls import CallRuntime, Handler, Method
@@ -14,10 +13,12 @@ from onex_grpc.rpc.handler import Contract, wrap
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from google.protobuf.message import Message
+
     from onex_grpc.rpc.transport import Served
 
 S = TypeVar("S")
-GrpcHandler = grpc.RpcMethodHandler[Message, Message]
+GrpcHandler: TypeAlias = "grpc.RpcMethodHandler[Message, Message]"
 OWN_SERVICES = "grpc."
 """Health, reflection and channelz: served as they are, also while draining, never waited for."""
 
