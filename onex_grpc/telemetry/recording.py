@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags
 
@@ -227,6 +227,14 @@ class _CurrentSpan(trace.Span):
 
     def end(self, end_time: int | None = None) -> None:
         """Left out: the mesh ends its spans."""
+
+
+def install(recorder: Recorder) -> None:
+    """Makes the recorder's exporter that of OpenTelemetry's global tracers, if they have none."""
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        provider = TracerProvider(resource=recorder.resource, shutdown_on_exit=False)
+        provider.add_span_processor(recorder.processor)
+        trace.set_tracer_provider(provider)
 
 
 def attributes_of(given: Attributes | None, correlation_id: str) -> dict[str, AttributeValue]:

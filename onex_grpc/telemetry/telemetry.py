@@ -79,6 +79,16 @@ class Telemetry:
             else exporting.MetricPipeline(histograms, resource, interval),
         )
 
+    def install(self) -> None:
+        """Lets OpenTelemetry code other than ours (a user's own, a library's) export here too.
+
+        A program that has set a TracerProvider of its own keeps it.
+        """
+        if self.recorder is not None:
+            from onex_grpc.telemetry.recording import install
+
+            install(self.recorder)
+
     def start_span(
         self,
         name: str,

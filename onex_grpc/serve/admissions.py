@@ -1,0 +1,71 @@
+"""What a node's process checks of every call before its handler runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onex_grpc.contract.node import KIND_ORDER, may_call
+from onex_grpc.errors import FlowViolationError, NodeUnavailableError, ResourceExhaustedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onex_grpc.context import CallContext
+    from onex_grpc.rpc.calls import Admit, Method
+
+NODE_SERVICES: Final = {f"onex.v1.{kind.capitalize()}NodeService": kind for kind in KIND_ORDER}
+"""The four services between which data flows one way, each with its kind."""
+ABOUT: Final = "onex.v1.NodeService"
+"""Answers at any time: what a node is, and how it is."""
+
+
+def check_flow(call: CallContext, method: Method) -> None:
+    """Admits calls of outside clients, and of nodes whose kind comes after the one called.
+
+    Guards against mistakes only: a caller that lies about itself passes.
+
+    Raises:
+        FlowViolationError: for a node that may not call this kind.
+    """
+    callee = NODE_SERVICES.get(method.service)
+    if callee is None or not call.caller:
+        return
+    caller = call.caller.partition("/")[0]
+    if not may_call(caller, callee):
+        raise FlowViolationError(
+            f"{call.caller} may not call {method.service}: data flows {' → '.join(KIND_ORDER)}, "
+            "and a node calls only kinds before its own",
+            context={"caller": call.caller, "callee": callee},
+        )
+
+
+def wait_for_start(node: str, is_serving: Callable[[], bool]) -> Admit:
+    """Refuses calls while the node starts; its port is bound before that, so that a second process
+    fails early.
+    """
+
+    def admit(call: CallContext, method: Method) -> None:
+        if not is_serving() and method.service != ABOUT:
+            raise NodeUnavailableError(
+                f"node {node} is starting; try again in a moment", retry_after=0.2
+            )
+
+    return admit
+
+
+def limit_calls(in_flight: Callable[[], int], limit: int) -> Admit:
+    """Refuses calls beyond a number at a time.
+
+    Args:
+        in_flight: the calls that run now, the one to be admitted among them.
+        limit: how many may.
+    """
+
+    def admit(call: CallContext, method: Method) -> None:
+        if in_flight() > limit and method.service != ABOUT:
+            raise ResourceExhaustedError(
+                f"the node handles {limit} calls already (limits.concurrent_calls); try again",
+                retry_after=0.1,
+            )
+
+    return admit

@@ -1,0 +1,175 @@
+"""A node with everything that it works with, made from settings; how it is reached is left open."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from onex.v1 import lease_pb2, lease_pb2_grpc, node_pb2, node_pb2_grpc
+from onex_grpc.container import ModelONEXContainer
+from onex_grpc.contract.node import kind_name
+from onex_grpc.effect.settings import EffectSettings
+from onex_grpc.errors import ConfigurationError
+from onex_grpc.lease.admission import LeaseAdmission, require_lease
+from onex_grpc.lease.keys import KeySource, PinnedKeys, RemoteKeys, SigningKey, load_signing_key
+from onex_grpc.lease.settings import LeaseSettings
+from onex_grpc.lease.verifier import TokenVerifier
+from onex_grpc.node.base import Node, Service
+from onex_grpc.rpc.calls import Admit, CallRuntime
+from onex_grpc.rpc.client import Mesh
+from onex_grpc.serve.admissions import check_flow, limit_calls, wait_for_start
+from onex_grpc.serve.health import Health
+from onex_grpc.serve.node_service import NodeServicer
+from onex_grpc.store.opening import open_store
+from onex_grpc.store.protocol import Store
+from onex_grpc.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from onex_grpc.serve.settings import LimitSettings, Settings
+
+
+_WITH_STORE: Final = frozenset({"effect", "reducer", "orchestrator"})
+_ISSUER: Final = "orchestrator"
+
+
+def named(node_class: type[Node], name: str) -> type[Node]:
+    """The class under another name, so that one class serves under several; itself where empty.
+
+    Raises:
+        ConfigurationError: for a class without a descriptor, and for a name that no node can have.
+    """
+    if not hasattr(node_class, "descriptor"):
+        raise ConfigurationError(
+            f"{node_class.__name__} has no descriptor; give it one with name and version"
+        )
+    if not name or name == node_class.descriptor.name:
+        return node_class
+    descriptor = node_pb2.NodeDescriptor()
+    descriptor.CopyFrom(node_class.descriptor)
+    descriptor.name = name
+    return type(node_class.__name__, (node_class,), {"descriptor": descriptor})
+
+
+class NodeHost:
+    """A node, its container, its store and the runtime of its calls.
+
+    Attributes:
+        node: the node.
+        runtime: what its calls go through.
+        health: what it says of itself; SERVING from `start` to `stop_serving`.
+    """
+
+    def __init__(
+        self, node: Node, runtime: CallRuntime, health: Health, limits: LimitSettings
+    ) -> None:
+        self.node = node
+        self.runtime = runtime
+        self.health = health
+        self._resources = AsyncExitStack()
+        descriptor = node_pb2.NodeDescriptor()
+        descriptor.CopyFrom(node.descriptor)
+        self._described = NodeServicer(node, descriptor, runtime, limits, lambda: health.serving)
+
+    @classmethod
+    async def create(
+        cls, node_class: type[Node], settings: Settings, runtime: CallRuntime, mesh: Mesh
+    ) -> NodeHost:
+        """Opens the store, fills the container and makes the node; nothing runs yet.
+
+        Args:
+            node_class: the node, under its final name.
+            settings: of this process.
+            runtime: what its calls will go through; gets its admissions here.
+            mesh: how it calls other nodes.
+
+        Raises:
+            ConfigurationError: when a setting cannot be used.
+            StoreInUseError: when another process has the node's store open.
+        """
+        kind = kind_name(node_class.descriptor.node_type)
+        async with AsyncExitStack() as resources:
+            container = ModelONEXContainer()
+            container.register(Mesh, mesh)
+            container.register(Telemetry, runtime.telemetry)
+            container.register(CallRuntime, runtime)
+            container.register(LeaseSettings, settings.lease)
+            if kind in _WITH_STORE:
+                store = await open_store(_store_file(settings.state, runtime.node))
+                resources.push_async_callback(store.close)
+                container.register(Store, store)
+            if kind == "effect":
+                container.register(EffectSettings, _effect_settings(settings))
+            verifier = TokenVerifier(await _keys(kind, container))
+            container.register(TokenVerifier, verifier)
+            health = Health()
+            runtime.admissions = tuple(_admissions(settings, runtime, verifier, health))
+            host = cls(node_class(container), runtime, health, settings.limits)
+            host._resources = resources.pop_all()
+            return host
+        raise AssertionError("an exit stack swallows nothing")
+
+    def services(self) -> list[Service]:
+        """What a server adds: the node's own services and NodeService."""
+        about = Service.of(node_pb2_grpc.add_NodeServiceServicer_to_server, self._described)
+        return [*self.node.services(), about]
+
+    async def start(self, services: Sequence[str]) -> None:
+        """Starts the node's background work and takes calls.
+
+        Args:
+            services: full names of all services that the process serves.
+        """
+        self.health.announce(services)
+        self._described.describe(services)
+        self._resources.push_async_callback(self.node.stop)
+        await self.node.start()
+        self.health.begin_serving()
+
+    async def stop_serving(self) -> None:
+        """Says NOT_SERVING for good."""
+        self.health.end_serving()
+
+    async def stop(self) -> None:
+        """Ends the node's background work and closes its store; calls have ended before."""
+        await self._resources.aclose()
+
+
+def _store_file(state: str, name: str) -> Path:
+    return Path(state) / f"{name.replace('/', '-')}.db"
+
+
+async def _keys(kind: str, container: ModelONEXContainer) -> KeySource:
+    if kind == _ISSUER:
+        key = await load_signing_key(container.get_service(Store))
+        container.register(SigningKey, key)
+        return PinnedKeys.of(key)
+    mesh = container.get_service(Mesh)
+
+    async def list_keys() -> lease_pb2.ListKeysResponse:
+        leases = mesh.stub(lease_pb2_grpc.LeaseServiceStub, _ISSUER)
+        return await leases.ListKeys(lease_pb2.ListKeysRequest(), timeout=5.0)
+
+    return RemoteKeys(list_keys)
+
+
+def _admissions(
+    settings: Settings, runtime: CallRuntime, verifier: TokenVerifier, health: Health
+) -> Iterator[Admit]:
+    yield wait_for_start(runtime.node, lambda: health.serving)
+    yield limit_calls(lambda: runtime.in_flight, settings.limits.concurrent_calls)
+    yield check_flow
+    if settings.require_lease:
+        yield require_lease
+    yield LeaseAdmission(verifier, leeway=settings.lease.leeway)
+
+
+def _effect_settings(settings: Settings) -> EffectSettings:
+    return EffectSettings(
+        targets=settings.targets,
+        queues=settings.queues,
+        intents_in_flight=settings.intents_in_flight,
+        stop_grace=settings.drain_grace,
+    )

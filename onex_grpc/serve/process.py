@@ -1,0 +1,110 @@
+"""The life of a node's process: open, serve, drain, close."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import click
+import uvloop
+
+from onex_grpc.contract.node import kind_name, node_name
+from onex_grpc.errors import OnexError
+from onex_grpc.rpc.calls import CallRuntime
+from onex_grpc.rpc.client import ClientOptions, Mesh
+from onex_grpc.rpc.server import Server, ServerOptions
+from onex_grpc.rpc.tls import ClientTls, ServerTls
+from onex_grpc.serve.health import add_health
+from onex_grpc.serve.host import NodeHost, named
+from onex_grpc.serve.stop import stop_signals
+from onex_grpc.telemetry import Telemetry, configure_logging
+
+if TYPE_CHECKING:
+    from onex_grpc.node.base import Node
+    from onex_grpc.serve.settings import Settings, TlsSettings
+
+EXIT_MISTAKE: Final = 2
+"""Exit code for what the user can mend: a setting, a port or a state folder in use."""
+_FLUSH_SECONDS: Final = 5.0
+
+
+def run_process(node_class: type[Node], settings: Settings) -> NoReturn:
+    """Serves a node until SIGTERM or SIGINT, then ends the process.
+
+    Its one line on stdout, `serving kind/name on host:port`, is for supervisors. It exits with 0
+    after a clean stop, with 2 and one line on stderr for a mistake that the user can mend.
+    """
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(node_class, settings))
+    except OnexError as fault:
+        click.echo(f"error: {fault}", err=True)
+        raise SystemExit(EXIT_MISTAKE) from None
+    raise SystemExit(0)
+
+
+async def run(node_class: type[Node], settings: Settings) -> None:
+    """Serves a node until SIGTERM or SIGINT.
+
+    The store is opened first, then the port is bound, then the node starts, and only then does it
+    say SERVING; it ends in the opposite order, calls in flight first.
+
+    Raises:
+        OnexError: when it cannot start.
+    """
+    node_class = named(node_class, settings.name)
+    kind, name = kind_name(node_class.descriptor.node_type), node_name(node_class.descriptor)
+    configure_logging(node=name, level=settings.log_level)
+    with stop_signals() as stopped:
+        async with AsyncExitStack() as resources:
+            telemetry = Telemetry.from_environment(node=name)
+            resources.push_async_callback(telemetry.shutdown, _FLUSH_SECONDS)
+            telemetry.install()
+            mesh = _make_mesh(settings, name, telemetry)
+            resources.push_async_callback(mesh.close)
+            runtime = CallRuntime(node=name, telemetry=telemetry)
+            host = await NodeHost.create(node_class, settings, runtime, mesh)
+            resources.push_async_callback(host.stop)
+            server = Server(runtime, _server_options(settings, kind), on_drain=[host.stop_serving])
+            server.add(add_health, host.health)
+            for service in host.services():
+                server.add(service.register, service.servicer)
+            resources.push_async_callback(server.drain, settings.drain_grace)
+            port = await server.start()
+            await host.start(server.services)
+            click.echo(f"serving {name} on {settings.host}:{port}")
+            await stopped.wait()
+
+
+def _make_mesh(settings: Settings, name: str, telemetry: Telemetry) -> Mesh:
+    return Mesh(
+        settings.mesh_addresses(),
+        caller=name,
+        telemetry=telemetry,
+        tls=None if settings.tls is None else client_tls(settings.tls),
+        options=ClientOptions(message_bytes=settings.limits.message_bytes),
+    )
+
+
+def _server_options(settings: Settings, kind: str) -> ServerOptions:
+    return ServerOptions(
+        host=settings.host,
+        port=settings.port_for(kind),
+        tls=None if settings.tls is None else _server_tls(settings.tls),
+        message_bytes=settings.limits.message_bytes,
+        reflection=settings.reflection,
+    )
+
+
+def _server_tls(tls: TlsSettings) -> ServerTls:
+    client_ca = Path(tls.ca) if tls.mode == "mtls" else None
+    return ServerTls(Path(tls.cert), Path(tls.key), client_ca)
+
+
+def client_tls(tls: TlsSettings) -> ClientTls:
+    """The client's side of a process's TLS."""
+    if tls.mode == "tls":
+        return ClientTls(Path(tls.ca), server_name=tls.server_name)
+    return ClientTls(Path(tls.ca), Path(tls.cert), Path(tls.key), tls.server_name)

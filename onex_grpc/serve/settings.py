@@ -1,0 +1,115 @@
+"""The settings of one node's process: what they are, and what each one means."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from onex_grpc.contract.node import KIND_ORDER
+from onex_grpc.effect.settings import TargetSettings
+from onex_grpc.errors import ConfigurationError
+from onex_grpc.lease.settings import LeaseSettings
+from onex_grpc.rpc.server import is_loopback
+
+DEFAULT_PORTS: Final = dict(zip(KIND_ORDER, range(50051, 50055), strict=True))
+"""The port of each kind of node where nothing else is set."""
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of what stands in onex.toml: an unknown key is an error."""
+
+
+class TlsSettings(_Section, frozen=True, kw_only=True):
+    """Encryption of what is served and of what is called.
+
+    Attributes:
+        mode: `tls` proves the server to the client, `mtls` each to the other.
+        cert: file with the certificate chain of this node (PEM), for both sides.
+        key: file with its private key (PEM).
+        ca: file with the certificates that are trusted (PEM).
+        server_name: name that the certificates of called nodes must have; their host where empty.
+    """
+
+    mode: Literal["tls", "mtls"]
+    cert: str
+    key: str
+    ca: str
+    server_name: str = ""
+
+
+class LimitSettings(_Section, frozen=True, kw_only=True):
+    """What one process bears.
+
+    Attributes:
+        message_bytes: largest message that is received or sent.
+        concurrent_calls: calls at a time; more are refused with RESOURCE_EXHAUSTED.
+        memory_bytes: resident memory at which the node's health has it fully used; the machine's
+            where absent.
+    """
+
+    message_bytes: Positive = 4 * 1024 * 1024
+    concurrent_calls: Positive = 1000
+    memory_bytes: Positive | None = None
+
+
+class Settings(_Section, frozen=True, kw_only=True):
+    """Everything that can be set for a node's process; several nodes may share one onex.toml.
+
+    Attributes:
+        name: the node's name, for a class that serves under several; its own where empty.
+        host: the interface to serve on; without TLS only loopback.
+        port: the port to serve on, 0 for any free one; 50051 to 50054 by kind where absent.
+        state: folder of the stores, one file per node.
+        log_level: debug, info, warning, error or critical.
+        drain_grace: seconds for which running calls may finish when the process is to stop.
+        reflection: whether clients may ask for the contracts (gRPC server reflection).
+        require_lease: whether calls of the node's own service without a lease are refused.
+        addresses: where the other nodes are, as `host:port` by `kind` or `kind/name`; the default
+            ports on loopback for kinds that are not named.
+        tls: encryption; none where absent.
+        limits: what the process bears.
+        lease: durations of leases.
+        targets: what an effect node may do to the outside world, by name.
+        queues: reducers whose intents an effect node takes, as `kind` or `kind/name`.
+        intents_in_flight: intents of one queue that an effect node executes at a time.
+    """
+
+    name: str = ""
+    host: str = "127.0.0.1"
+    port: Port | None = None
+    state: str = ".onex"
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+    drain_grace: Seconds = 10.0
+    reflection: bool = True
+    require_lease: bool = False
+    addresses: dict[str, str] = {}
+    tls: TlsSettings | None = None
+    limits: LimitSettings = LimitSettings()
+    lease: LeaseSettings = LeaseSettings()
+    targets: dict[str, TargetSettings] = {}
+    queues: list[str] = []
+    intents_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
+
+    def __post_init__(self) -> None:
+        if self.tls is None and not is_loopback(self.host):
+            raise ConfigurationError(
+                f"host {self.host}: without TLS a node serves on loopback only; "
+                "add [tls] with mode, cert, key and ca, or use 127.0.0.1"
+            )
+
+    def port_for(self, kind: str) -> int:
+        """The port that a node of this kind serves on."""
+        return DEFAULT_PORTS[kind] if self.port is None else self.port
+
+    def mesh_addresses(self) -> dict[str, str]:
+        """Where the nodes of the mesh are, defaults included."""
+        named = {target.partition("/")[0] for target in self.addresses}
+        defaults = {
+            kind: f"127.0.0.1:{port}" for kind, port in DEFAULT_PORTS.items() if kind not in named
+        }
+        return defaults | self.addresses
