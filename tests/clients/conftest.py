@@ -10,10 +10,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import cast
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from servers.supervisor import KINDS, free_ports
 
@@ -99,3 +105,69 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> str:
 
 def _run_json(command: Sequence[str], environment: dict[str, str]) -> dict[str, object]:
     return cast("dict[str, object]", json.loads(_run(command, environment)))
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """PEM files of a mesh: its authority, and one certificate for all of its nodes."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+def _issue(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Certificate | None,
+    issuer_key: ec.EllipticCurvePrivateKey,
+) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    loopback = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject if issuer is None else issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(loopback, critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A throw-away authority and a certificate for 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("certificates")
+    ca_key, node_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    ca = _issue("test authority", ca_key, None, ca_key)
+    node = _issue("node", node_key, ca, ca_key)
+    files = Certificates(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
+    files.ca.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
+    files.cert.write_bytes(node.public_bytes(serialization.Encoding.PEM))
+    files.key.write_bytes(
+        node_key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
+
+
+@pytest.fixture(scope="session")
+def mtls_mesh(
+    certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServedMesh]:
+    tls = {
+        "mode": "mtls",
+        "cert": str(certificates.cert),
+        "key": str(certificates.key),
+        "ca": str(certificates.ca),
+    }
+    with serve(tmp_path_factory.mktemp("mtls"), {"ONEX_TLS": json.dumps(tls)}) as served:
+        yield served
