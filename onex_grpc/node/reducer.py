@@ -1,0 +1,147 @@
+"""REDUCER nodes: pure state machines whose states and intents are durable in one transaction."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, final
+
+from google.protobuf.message import Message
+
+from onex.v1 import common_pb2, intent_pb2_grpc, reducer_pb2, reducer_pb2_grpc
+from onex_grpc.contract.data import pack
+from onex_grpc.errors import ConfigurationError
+from onex_grpc.intent import IntentQueue
+from onex_grpc.node.base import Node, Service
+from onex_grpc.reducer.checked_machine import CheckedMachine
+from onex_grpc.reducer.execution import ReductionEngine
+from onex_grpc.reducer.rules import ReducerRules
+from onex_grpc.rpc.calls import CallRuntime
+from onex_grpc.store.protocol import Store
+from onex_grpc.telemetry import NO_TELEMETRY, Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onex_grpc.container import ModelONEXContainer
+    from onex_grpc.reducer.machine import StateMachine
+    from onex_grpc.reducer.model import ReducerAction, Reduction
+
+S = TypeVar("S", bound=Message)
+
+
+class NodeReducer(Node, ABC, Generic[S]):
+    """Base of the user's reducers: she gives `state_type`, `machine` and `transition`.
+
+    `machine` is checked when the class is made: ConfigurationError for unknown or unreachable
+    states, a missing initial state, bad guards, ambiguous transitions. Without one every action is
+    allowed.
+    """
+
+    kind = common_pb2.NODE_TYPE_REDUCER
+    state_type: type[S]
+    machine: ClassVar[StateMachine | None] = None
+    _checked: ClassVar[CheckedMachine | None] = None
+
+    def __init_subclass__(cls, **arguments: object) -> None:
+        super().__init_subclass__(**arguments)
+        if "execute_reduction" in cls.__dict__:
+            raise ConfigurationError(
+                f"{cls.__name__} overrides execute_reduction, which is final; write transition"
+            )
+        if inspect.iscoroutinefunction(cls.transition):
+            raise ConfigurationError(
+                f"{cls.__name__}.transition is async; it is pure and therefore a plain def"
+            )
+        state_type = getattr(cls, "state_type", None)
+        if cls.machine is not None and state_type is not None:
+            cls._checked = CheckedMachine(cls.machine, state_type)
+
+    def __init__(self, container: ModelONEXContainer) -> None:
+        super().__init__(container)
+        if not hasattr(self, "state_type"):
+            raise ConfigurationError(
+                f"{type(self).__name__} has no state_type; set it to the message of its states"
+            )
+        self._store = container.get_service(Store)
+        observed = container.has_service(Telemetry)
+        self._engine = ReductionEngine(
+            ReducerRules(
+                node=self.name,
+                state_type=self.state_type,
+                initial=self.initial_state,
+                transition=self.transition,
+                machine=self._checked,
+            ),
+            self._store,
+            container.get_service(Telemetry) if observed else NO_TELEMETRY,
+        )
+
+    @abstractmethod
+    def transition(self, state: S, action: ReducerAction) -> Reduction[S]:
+        """δ: the new state and the intents for a state and an action; pure.
+
+        No clock, no randomness, no I/O: time is `action.issued_at`, ids are `action.new_id(label)`.
+        The state is a copy and may be changed and returned. It may run more than once for an action.
+        """
+
+    def initial_state(self) -> S:
+        """The state of an entity to which nothing has happened yet; always the same."""
+        state = self.state_type()
+        if self._checked is not None:
+            self._checked.put_initial(state)
+        return state
+
+    @final
+    async def execute_reduction(
+        self, contract: reducer_pb2.ModelContractReducer
+    ) -> reducer_pb2.ModelReducerOutput:
+        """Applies one action; new state and intents are durable when it returns.
+
+        Raises:
+            ContractValidationError: an unknown action or a wrong payload.
+            TransitionError, GuardRejectedError: the state does not allow the action.
+            AlreadyExistsError: the action id was used with other content.
+            StateConsistencyError: the transition ended in a state that it must not.
+        """
+        return await self._engine.reduce(contract)
+
+    async def get_state(self, state_key: str) -> reducer_pb2.GetStateResponse:
+        """The committed state of an entity and its version; the initial state at version 0."""
+        found = await self._engine.read(state_key)
+        return reducer_pb2.GetStateResponse(state=pack(found.state), version=found.version)
+
+    def services(self) -> Sequence[Service]:
+        """ReducerNodeService, and IntentQueueService over the same store."""
+        runtime = (
+            self.container.get_service(CallRuntime)
+            if self.container.has_service(CallRuntime)
+            else None
+        )
+        queue = IntentQueue(self._store, runtime.until_draining if runtime else None)
+        return (
+            Service.of(
+                reducer_pb2_grpc.add_ReducerNodeServiceServicer_to_server, _ReducerServicer(self)
+            ),
+            Service.of(intent_pb2_grpc.add_IntentQueueServiceServicer_to_server, queue),
+        )
+
+    def operations(self) -> Sequence[str]:
+        """The names of the machine's actions."""
+        return self._checked.actions if self._checked is not None else ()
+
+
+class _ReducerServicer(reducer_pb2_grpc.ReducerNodeServiceServicer):
+    def __init__(self, node: NodeReducer[S]) -> None:
+        self._reduce = node.execute_reduction
+        self._get_state = node.get_state
+
+    async def ExecuteReduction(
+        self, request: reducer_pb2.ModelContractReducer, context: object
+    ) -> reducer_pb2.ModelReducerOutput:
+        return await self._reduce(request)
+
+    async def GetState(
+        self, request: reducer_pb2.GetStateRequest, context: object
+    ) -> reducer_pb2.GetStateResponse:
+        return await self._get_state(request.state_key)
