@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from onex.v1 import node_pb2
-
 from onex_grpc.node import NodeOrchestrator
 from onex_grpc.serve import serve
 from orders.v1 import orders_pb2

@@ -1,4 +1,4 @@
-"""Clients of other languages against `make serve`: they know the .proto files, or reflection only."""
+"""Clients of other languages against `make serve`: they know .proto files or reflection only."""
 
 from __future__ import annotations
 
