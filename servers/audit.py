@@ -96,7 +96,9 @@ def _repeated(counts: Mapping[str, int]) -> int:
 def _stored_orders(path: Path, wanted: set[str]) -> dict[str, tuple[str, int]]:
     with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as db:
         rows = db.execute("SELECT order_id, status, amount_cents FROM orders").fetchall()
-    return {str(key): (str(status), int(cents)) for key, status, cents in rows if key in wanted}
+    return {
+        str(key): (str(status), int(str(cents))) for key, status, cents in rows if key in wanted
+    }
 
 
 def _journal(path: Path, wanted: set[str]) -> Counter[str]:

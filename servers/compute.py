@@ -50,7 +50,7 @@ def parse(data: ComputeInput) -> orders_pb2.OrderLine:
 
 
 def price(data: ComputeInput) -> orders_pb2.PricedOrder:
-    """An OrderLine with its total in cents; the file knows totals only, so no unit price is made up."""
+    """An OrderLine with its total in cents; the file knows no unit price, so none is made up."""
     line = data.message(orders_pb2.OrderLine)
     row = OrderRow(line.order_id, line.customer_id, line.order_date, line.quantity, line.amount_usd)
     return orders_pb2.PricedOrder(line=line, amount_cents=row.amount_cents)

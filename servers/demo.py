@@ -55,11 +55,14 @@ def main(orders: int | None, csv_file: Path, state: Path | None, as_json: bool) 
     try:
         folder = state or Path(tempfile.mkdtemp(prefix="onex-demo-"))
         audit, faults = asyncio.run(_demo(open_orders(csv_file, orders), folder.resolve()))
-    except (OnexError, TimeoutError) as fault:
-        click.echo(f"error: {fault or 'the mesh did not answer in time'}", err=True)
-        sys.exit(1)
-    for fault in faults:
+    except OnexError as fault:
         click.echo(f"error: {fault}", err=True)
+        sys.exit(1)
+    except TimeoutError:
+        click.echo("error: the mesh did not answer in time; see the logs in its state", err=True)
+        sys.exit(1)
+    for disagreement in faults:
+        click.echo(f"error: {disagreement}", err=True)
     verdict = "failed" if faults else "ok"
     figures = {**asdict(audit), "ok": not faults}
     click.echo(json.dumps(figures) if as_json else f"{audit.summary()} {verdict}")
@@ -79,11 +82,11 @@ async def _demo(orders: OrdersFile, state: Path) -> tuple[Audit, list[str]]:
             os.environ["OTEL_TRACES_SAMPLER"] = "parentbased_always_off"
         telemetry = Telemetry.from_environment(service_name="onex.client.orders")
         driver, audit = await _process(layout, orders, rows, telemetry, progress)
-        telemetry.shutdown(5.0)
+        await telemetry.shutdown(5.0)
         progress.finish()
         if own_receiver and rows:
             trace_id = driver.traced.split("-")[1]
-            tree = render_tree([s for s in receiver.spans if s.trace_id.hex() == trace_id])
+            tree = render_tree([s for s in receiver.spans if s.trace_id == trace_id])
             progress.say(f"trace of the order in line {orders.lines[0]}:\n{tree}")
     for line, fault in sorted(driver.rejected.items()):
         progress.say(f"rejected line {line}: {root_cause(fault).message}")
