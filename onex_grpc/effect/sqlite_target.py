@@ -113,6 +113,8 @@ class SqliteDatabase:
         try:
             return await self._batcher.submit(work)
         except apsw.Error as error:
+            # It was rolled back.
+            progress.begun = False
             raise _translated(error, self._name) from error
 
     def _connect(self) -> apsw.Connection:

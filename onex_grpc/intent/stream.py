@@ -65,7 +65,8 @@ class WorkerStream:
             if self._error is not None:
                 raise self._error
         finally:
-            for task in (leaving, *tasks):
+            leaving.cancel()
+            for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._part()

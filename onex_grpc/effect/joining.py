@@ -1,0 +1,71 @@
+"""Effects with the same key at the same time are one effect."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from onex_grpc.effect.refusal import key_reused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from onex_grpc.effect.operation import EffectRequest
+    from onex_grpc.effect.target import Outcome
+
+
+@dataclass(slots=True, eq=False)
+class _Shared:
+    task: asyncio.Task[Outcome]
+    content_hash: bytes
+    waiting: int = 0
+
+
+class Joining:
+    """The keyed effects that are under way."""
+
+    def __init__(self) -> None:
+        self._shared: dict[tuple[str, str], _Shared] = {}
+
+    async def run(
+        self, request: EffectRequest, effect: Callable[[], Coroutine[None, None, Outcome]]
+    ) -> Outcome:
+        """Runs an effect, or waits for the one with its key that is running.
+
+        The effect goes on while anybody waits for it, and is cancelled when the last one leaves.
+
+        Raises:
+            AlreadyExistsError: when the key is that of another effect.
+        """
+        name = (request.target, request.key)
+        shared = self._shared.get(name)
+        joined = shared is not None
+        if shared is None:
+            shared = _Shared(asyncio.create_task(effect()), request.content_hash)
+            self._shared[name] = shared
+            shared.task.add_done_callback(lambda task: self._ended(name, task))
+        elif shared.content_hash != request.content_hash:
+            raise key_reused(request)
+        outcome = await _wait(shared)
+        return replace(outcome, replayed=True) if joined else outcome
+
+    def _ended(self, name: tuple[str, str], task: asyncio.Task[Outcome]) -> None:
+        del self._shared[name]
+        if not task.cancelled():
+            # Marks an error as seen: those who waited have it, and there may be nobody left.
+            task.exception()
+
+
+async def _wait(shared: _Shared) -> Outcome:
+    shared.waiting += 1
+    try:
+        return await asyncio.shield(shared.task)
+    except asyncio.CancelledError:
+        if shared.waiting == 1 and not shared.task.done():
+            shared.task.cancel()
+            # So that the caller learns how far it came.
+            await asyncio.wait((shared.task,))
+        raise
+    finally:
+        shared.waiting -= 1

@@ -1,0 +1,86 @@
+"""Attempts of one effect, and their repeats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import stamina
+
+from onex_grpc.effect.operation import Progress, Repeat
+from onex_grpc.errors import OnexError, OutcomeUnknownError
+from onex_grpc.intent.backoff import Backoff
+from onex_grpc.intent.failure import may_pass
+
+if TYPE_CHECKING:
+    from onex.v1 import common_pb2
+    from onex_grpc.effect.target import Outcome, Plan
+
+
+class Attempts:
+    """The attempts of one effect.
+
+    Attributes:
+        count: how many were begun.
+        last_error: why the last one failed; None before.
+    """
+
+    def __init__(self, plan: Plan, policy: common_pb2.RetryPolicy) -> None:
+        self.count = 0
+        self.last_error: OnexError | None = None
+        self._plan = plan
+        self._policy = policy
+        self._progress: Progress | None = None
+
+    @property
+    def outcome_unknown(self) -> bool:
+        """Whether an attempt that must not be repeated has begun and its end is not known."""
+        begun = self._progress is not None and self._progress.begun
+        return begun and self._plan.repeat is Repeat.NEVER
+
+    async def run(self) -> Outcome:
+        """The outcome, after repeats where they are wanted and harmless.
+
+        Raises:
+            OutcomeUnknownError: for a failure that may pass of an effect that may have happened.
+            OnexError: that of the last attempt.
+        """
+        if not self._policy.max_retries or self._plan.repeat is Repeat.NEVER:
+            return await self._attempt()
+        backoff = Backoff.of(self._policy)
+        repeats = stamina.retry_context(
+            on=_worth_repeating,
+            attempts=self._policy.max_retries + 1,
+            timeout=None,
+            wait_initial=backoff.initial,
+            wait_max=backoff.longest,
+            wait_jitter=backoff.initial,
+            wait_exp_base=backoff.multiplier,
+        )
+        async for attempt in repeats:
+            with attempt:
+                return await self._attempt()
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _attempt(self) -> Outcome:
+        self.count += 1
+        self._progress = Progress()
+        try:
+            outcome = await self._plan.perform(self._progress)
+        except OnexError as error:
+            self.last_error = error
+            if may_pass(error) and self.outcome_unknown:
+                raise OutcomeUnknownError(
+                    "the effect may have happened; look at the target before you repeat it",
+                    causes=(error,),
+                ) from error
+            # What failed is not under way any more.
+            self._progress = None
+            raise
+        self._progress = None
+        return outcome
+
+
+def _worth_repeating(error: Exception) -> bool | float:
+    if not isinstance(error, OnexError) or not may_pass(error):
+        return False
+    return True if error.retry_after is None else error.retry_after
