@@ -1,0 +1,302 @@
+"""Runs workflows: begins each once, joins who asks again, goes on after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from onex.v1 import orchestrator_pb2
+from onex_grpc.action.state import read_state
+from onex_grpc.context import current_call
+from onex_grpc.errors import (
+    NodeUnavailableError,
+    OnexError,
+    WorkflowNotFoundError,
+)
+from onex_grpc.lease.clock import holder_clock
+from onex_grpc.store.model import LeaseGrant, LeaseRequest, Replayed
+from onex_grpc.workflow.facts import (
+    Workflow,
+    initial_state,
+    other_workflow,
+    recorded_contract,
+    start_action_id,
+    start_commit,
+    workflow_content,
+)
+from onex_grpc.workflow.output import make_output
+from onex_grpc.workflow.plan import Planner
+from onex_grpc.workflow.step import LOST
+from onex_grpc.workflow.term import Term
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from onex_grpc.action.routing import Router
+    from onex_grpc.lease.keeper import HeldLease, LeaseKeeper
+    from onex_grpc.store.protocol import Store
+    from onex_grpc.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
+
+Output = orchestrator_pb2.ModelOrchestratorOutput
+# A lease that is lost again and again without any progress is not taken up for ever.
+_MOST_FRUITLESS_TERMS: Final = 3
+_MOST_RESUMING: Final = 64
+
+
+class _Active:
+    """A workflow that this process is running."""
+
+    __slots__ = ("aborted", "content", "task")
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        """Empty until a workflow that is being resumed has been read."""
+        self.aborted = False
+        self.task: asyncio.Task[Output]
+
+
+class _Tenure(NamedTuple):
+    """A lease over a workflow, and where the workflow stood when it was granted."""
+
+    lease: LeaseGrant
+    sent_at: float
+    state: orchestrator_pb2.WorkflowState
+    epoch: int
+
+
+class WorkflowEngine:
+    """Runs the workflows of one orchestrator, each in one task.
+
+    Whoever asks for a workflow waits for its task; that somebody stops waiting changes nothing for
+    the workflow.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        router: Router,
+        keeper: LeaseKeeper,
+        telemetry: Telemetry,
+        holder: str,
+        ttl: float,
+    ) -> None:
+        """Takes the orchestrator's name as holder of the leases, and their ttl in seconds."""
+        self._store = store
+        self._router = router
+        self._keeper = keeper
+        self._telemetry = telemetry
+        self._holder = holder
+        self._ttl_us = round(ttl * 1e6)
+        self._planner = Planner()
+        self._active: dict[str, _Active] = {}
+        self._closing = False
+        self._resuming = asyncio.Semaphore(_MOST_RESUMING)
+
+    async def execute(
+        self, contract: orchestrator_pb2.ModelContractOrchestrator
+    ) -> orchestrator_pb2.ModelOrchestratorOutput:
+        """Runs a workflow to its end, or joins the run under way, or returns what came of it.
+
+        Raises:
+            ContractValidationError, UnimplementedError: when the contract cannot be carried out.
+            TargetNotFoundError: when the mesh lacks a node that a step names.
+            AlreadyExistsError: when the workflow id was used for another content.
+            LeaseConflictError: when another holder coordinates the workflow.
+            WorkflowExecutionError: when a step failed for good; a repeat gets it again.
+        """
+        content = workflow_content(contract)
+        active = self._active.get(contract.workflow_id)
+        if active is None:
+            workflow = self._prepare(contract, content)
+            active = self._launch(contract.workflow_id, content, self._begin(workflow))
+        elif active.content and active.content != content:
+            raise other_workflow(contract.workflow_id)
+        output = await asyncio.shield(active.task)
+        if active.content != content:
+            raise other_workflow(contract.workflow_id)
+        return output
+
+    async def resume_all(self) -> int:
+        """Goes on with every workflow that an earlier process of this node left unfinished.
+
+        Returns at once, with their number; the leases are taken over without waiting for them to
+        expire, since the store's lock has proved the earlier process gone.
+        """
+        resumed = 0
+        for work in await self._store.list_open(""):
+            if work.key not in self._active:
+                self._launch(work.key, b"", self._resume(work.key))
+                resumed += 1
+        if resumed:
+            _log.info("resuming %d workflows", resumed)
+        return resumed
+
+    def abandon(self, workflow_id: str) -> None:
+        """Stops running a workflow that an action has ended; those who wait get what it came to."""
+        active = self._active.get(workflow_id)
+        if active is not None and not active.aborted:
+            active.aborted = True
+            active.task.cancel()
+
+    async def close(self) -> None:
+        """Stops running; what is unfinished stays so, for the node's next process to go on with."""
+        self._closing = True
+        tasks = [active.task for active in self._active.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _prepare(
+        self, contract: orchestrator_pb2.ModelContractOrchestrator, content: bytes
+    ) -> Workflow:
+        call = current_call()
+        if not contract.correlation_id:
+            contract.correlation_id = call.correlation_id if call else str(uuid.uuid4())
+        traceparent = call.traceparent if call else ""
+        workflow = self._workflow(contract, content, traceparent, time.time_ns() // 1000)
+        for step in workflow.plan.steps:
+            self._router.resolve(step.target)
+        return workflow
+
+    def _workflow(
+        self,
+        contract: orchestrator_pb2.ModelContractOrchestrator,
+        content: bytes,
+        traceparent: str,
+        started_us: int,
+    ) -> Workflow:
+        plan = self._planner.plan(contract.workflow_config)
+        return Workflow(contract, plan, content, traceparent, started_us)
+
+    def _launch(
+        self, workflow_id: str, content: bytes, work: Coroutine[Any, Any, Output]
+    ) -> _Active:
+        if self._closing:
+            work.close()
+            raise self._draining()
+        active = self._active[workflow_id] = _Active(content)
+        active.task = asyncio.create_task(work, name=f"workflow {workflow_id}")
+        active.task.add_done_callback(lambda task: self._ended(workflow_id, task))
+        return active
+
+    def _ended(self, workflow_id: str, task: asyncio.Task[Output]) -> None:
+        self._active.pop(workflow_id, None)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, OnexError):
+            _log.error("workflow %s broke off", workflow_id, exc_info=error)
+        elif error is not None:
+            _log.warning("workflow %s: %s", workflow_id, error)
+
+    async def _begin(self, workflow: Workflow) -> Output:
+        state = initial_state(workflow)
+        sent_at = holder_clock()
+        started = await self._store.acquire_and_start(
+            self._request(workflow.workflow_id, take_over_own=False), start_commit(workflow, state)
+        )
+        if isinstance(started, Replayed):
+            return await self._resume(workflow.workflow_id)
+        return await self._run(workflow, _Tenure(started.lease, sent_at, state, started.version))
+
+    async def _resume(self, workflow_id: str) -> Output:
+        # Many at once would only queue up in the store, before those that are already running.
+        async with self._resuming:
+            workflow = await self._read(workflow_id)
+            tenure = await self._take_up(workflow)
+        return tenure if isinstance(tenure, Output) else await self._run(workflow, tenure)
+
+    async def _read(self, workflow_id: str) -> Workflow:
+        recorded = await self._store.find_action(workflow_id, start_action_id(workflow_id))
+        if recorded is None or not recorded.request:
+            raise WorkflowNotFoundError(f"workflow {workflow_id} was not begun by this node")
+        self._active[workflow_id].content = recorded.content_hash
+        record = recorded_contract(recorded)
+        return self._workflow(
+            record.contract, recorded.content_hash, record.traceparent, recorded.issued_us
+        )
+
+    async def _take_up(self, workflow: Workflow) -> _Tenure | Output:
+        """A new lease over a workflow, or its output where it has ended."""
+        workflow_id = workflow.workflow_id
+        state, epoch = await read_state(self._store, workflow_id)
+        if state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING:
+            last = await self._store.get_lease(workflow_id)
+            return make_output(workflow, state, lease_id=last.lease_id, epoch=epoch)
+        sent_at = holder_clock()
+        lease = await self._store.acquire_lease(self._request(workflow_id, take_over_own=True))
+        # Read again: until the new fence was in force, the former holder could still write.
+        state, epoch = await read_state(self._store, workflow_id)
+        return _Tenure(lease, sent_at, state, epoch)
+
+    async def _run(self, workflow: Workflow, tenure: _Tenure) -> Output:
+        """Runs a workflow to its end, under as many leases as it takes."""
+        active = self._active[workflow.workflow_id]
+        fruitless = 0
+        while True:
+            lost: OnexError
+            held = self._keeper.hold(tenure.lease, tenure.sent_at, lambda _: _cancel(active.task))
+            try:
+                return await self._term(workflow, tenure, held).run()
+            except LOST as error:
+                lost = error
+            except asyncio.CancelledError:
+                if self._closing:
+                    raise self._draining() from None
+                if not held.lost and not active.aborted:
+                    raise
+                lost = held.error()
+            finally:
+                self._keeper.drop(held)
+            await _forget_cancellation(active.task)
+            _log.warning("workflow %s: %s", workflow.workflow_id, lost)
+            following = await self._take_up(workflow)
+            if isinstance(following, Output):
+                return following
+            fruitless = fruitless + 1 if following.epoch == tenure.epoch else 0
+            if fruitless == _MOST_FRUITLESS_TERMS:
+                raise lost
+            tenure = following
+
+    def _term(self, workflow: Workflow, tenure: _Tenure, held: HeldLease) -> Term:
+        return Term(
+            workflow,
+            held=held,
+            state=tenure.state,
+            epoch=tenure.epoch,
+            store=self._store,
+            router=self._router,
+            telemetry=self._telemetry,
+        )
+
+    def _draining(self) -> NodeUnavailableError:
+        return NodeUnavailableError(f"{self._holder} is draining; ask again", retry_after=1.0)
+
+    def _request(self, workflow_id: str, *, take_over_own: bool) -> LeaseRequest:
+        return LeaseRequest(
+            workflow_id=workflow_id,
+            holder=self._holder,
+            ttl_us=self._ttl_us,
+            request_id=str(uuid.uuid4()),
+            take_over_own=take_over_own,
+        )
+
+
+async def _forget_cancellation(task: asyncio.Task[Output]) -> None:
+    """Takes back the cancellation by which a running term was stopped."""
+    if not task.cancelling():
+        return
+    # One that has not been delivered yet is, here.
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    while task.cancelling():
+        task.uncancel()
+
+
+def _cancel(task: asyncio.Task[Output]) -> None:
+    task.cancel()

@@ -1,0 +1,216 @@
+"""One step: from its parameters to its result, with retries."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from onex.v1 import action_pb2, common_pb2, orchestrator_pb2
+from onex_grpc.action.command import Command, complete, copy_step_command, payload_of
+from onex_grpc.action.ids import derive_action_id
+from onex_grpc.context import CallContext, enter_call
+from onex_grpc.contract.action import content_hash
+from onex_grpc.errors import LeaseExpiredError, OnexError, StaleFenceError
+from onex_grpc.rpc.status import error_detail
+from onex_grpc.store.model import ActionRecord
+from onex_grpc.telemetry import SpanKind, names
+from onex_grpc.workflow.facts import FIRST_RUN
+
+if TYPE_CHECKING:
+    from onex_grpc.action.routing import Router
+    from onex_grpc.lease.keeper import HeldLease
+    from onex_grpc.telemetry import Span, Telemetry
+    from onex_grpc.workflow.facts import Workflow
+    from onex_grpc.workflow.journal import Journal
+    from onex_grpc.workflow.plan import PlannedStep
+    from onex_grpc.workflow.policy import FailurePolicy
+
+_DELEGATE: Final = action_pb2.ACTION_TYPE_DELEGATE_TASK
+LOST: Final = (LeaseExpiredError, StaleFenceError)
+"""Errors that end the holder's right to work, not the step."""
+
+
+class StepOutcome(NamedTuple):
+    """How a step ended: with a record of its action, or with an error."""
+
+    result: orchestrator_pb2.WorkflowStepResult
+    record: ActionRecord | None
+    error: OnexError | None
+
+
+class StepRunner:
+    """Runs the steps of one workflow under one lease."""
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        *,
+        held: HeldLease,
+        journal: Journal,
+        router: Router,
+        policy: FailurePolicy,
+        telemetry: Telemetry,
+        traceparent: str,
+        values: dict[str, common_pb2.Data],
+    ) -> None:
+        """Takes `values`, the outputs so far by variable, and the workflow span's traceparent."""
+        self._workflow = workflow
+        self._held = held
+        self._journal = journal
+        self._router = router
+        self._policy = policy
+        self._telemetry = telemetry
+        self._traceparent = traceparent
+        self._values = values
+
+    async def run(self, step: PlannedStep) -> StepOutcome:
+        """Runs a step to its end; a failure that the policy does not retry is an outcome.
+
+        Raises:
+            LeaseExpiredError, StaleFenceError: when the lease is lost.
+        """
+        workflow = self._workflow
+        action_id = derive_action_id(workflow.workflow_id, FIRST_RUN, step.step_id)
+        span = self._telemetry.start_span(
+            f"step {step.step_id}",
+            SpanKind.INTERNAL,
+            parent=self._traceparent,
+            correlation_id=workflow.correlation_id,
+            attributes={
+                names.WORKFLOW_ID: workflow.workflow_id,
+                names.WORKFLOW_STEP: step.step_id,
+                names.ACTION_ID: action_id,
+                names.FENCE: self._held.guard.fence,
+            },
+        )
+        try:
+            outcome = await self._attempt_all(step, action_id, span)
+        except asyncio.CancelledError:
+            span.end("CANCELLED", error=True)
+            raise
+        except OnexError as error:
+            span.end(error.status.name, error=True, description=error.reason)
+            raise
+        if outcome.error is None:
+            span.end()
+        else:
+            span.end(outcome.error.status.name, error=True, description=outcome.error.reason)
+        return outcome
+
+    async def _attempt_all(self, step: PlannedStep, action_id: str, span: Span) -> StepOutcome:
+        workflow = self._workflow
+        command = copy_step_command(workflow.contract.workflow_config.steps[step.index])
+        try:
+            for binding in step.bindings:
+                binding.fill(command, self._values)
+            call = self._router.resolve(step.target)
+        except OnexError as error:
+            return self._failed(step, error, attempts=0, seconds=0.0)
+        issued_at = _now()
+        record = self._record(step, action_id, command, issued_at)
+        complete(
+            command,
+            correlation_id=workflow.correlation_id,
+            action_id=action_id,
+            issued_at=issued_at,
+        )
+        attempts = 0
+        while True:
+            attempts += 1
+            self._held.check()
+            enter_call(self._context(action_id, span))
+            started = time.perf_counter()
+            try:
+                output = await call(command, step.timeout)
+            except LOST:
+                raise
+            except OnexError as error:
+                seconds = time.perf_counter() - started
+                delay = self._policy.retry_delay(error, attempts)
+                if delay is None:
+                    span.set(names.ATTEMPT, attempts)
+                    return self._failed(step, error, attempts, seconds)
+            else:
+                return _completed(step, output, attempts, time.perf_counter() - started, record)
+            await asyncio.sleep(delay)
+
+    def _context(self, action_id: str, span: Span) -> CallContext:
+        workflow = self._workflow
+        return CallContext(
+            correlation_id=workflow.correlation_id,
+            action_id=action_id,
+            epoch=self._journal.epoch,
+            # Each attempt carries the token of the last renewal.
+            lease=self._held.claim,
+            traceparent=span.traceparent,
+            workflow_id=workflow.workflow_id,
+        )
+
+    def _record(
+        self, step: PlannedStep, action_id: str, command: Command, issued_at: Timestamp
+    ) -> ActionRecord:
+        workflow, guard = self._workflow, self._held.guard
+        action = action_pb2.ModelAction(
+            action_type=_DELEGATE,
+            target_node=step.target,
+            command_payload=payload_of(command),
+            correlation_id=workflow.correlation_id,
+        )
+        return ActionRecord(
+            scope=workflow.workflow_id,
+            action_id=action_id,
+            content_hash=content_hash(action),
+            action_type=_DELEGATE,
+            target=step.target,
+            correlation_id=workflow.correlation_id,
+            issued_us=issued_at.seconds * 1_000_000 + issued_at.nanos // 1000,
+            fence=guard.fence,
+            epoch=self._journal.epoch,
+            lease_id=guard.lease_id,
+        )
+
+    def _failed(
+        self, step: PlannedStep, error: OnexError, attempts: int, seconds: float
+    ) -> StepOutcome:
+        skipped = self._policy.skips
+        result = orchestrator_pb2.WorkflowStepResult(
+            step_id=step.step_id,
+            status=orchestrator_pb2.STEP_STATUS_SKIPPED
+            if skipped
+            else orchestrator_pb2.STEP_STATUS_FAILED,
+            error=error_detail(error),
+            attempts=attempts,
+            execution_time=_duration(seconds),
+        )
+        return StepOutcome(result, None, error)
+
+
+def _completed(
+    step: PlannedStep,
+    output: common_pb2.Data,
+    attempts: int,
+    seconds: float,
+    record: ActionRecord,
+) -> StepOutcome:
+    result = orchestrator_pb2.WorkflowStepResult(
+        step_id=step.step_id,
+        status=orchestrator_pb2.STEP_STATUS_COMPLETED,
+        output=output,
+        attempts=attempts,
+        execution_time=_duration(seconds),
+    )
+    return StepOutcome(result, record, None)
+
+
+def _now() -> Timestamp:
+    seconds, nanos = divmod(time.time_ns(), 1_000_000_000)
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def _duration(seconds: float) -> Duration:
+    whole, nanos = divmod(int(seconds * 1e9), 1_000_000_000)
+    return Duration(seconds=whole, nanos=nanos)
