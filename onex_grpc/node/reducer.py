@@ -82,7 +82,7 @@ class NodeReducer(Node, ABC, Generic[S]):
         """δ: the new state and the intents for a state and an action; pure.
 
         No clock, no randomness, no I/O: time is `action.issued_at`, ids are `action.new_id(label)`.
-        The state is a copy and may be changed and returned. It may run more than once for an action.
+        The state is a copy and may be changed and returned. It may run more than once an action.
         """
 
     def initial_state(self) -> S:

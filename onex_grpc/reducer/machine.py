@@ -21,9 +21,9 @@ class Transition:
         targets: the states in which it may end; the transition's code decides which.
         payload: the type of message that the action brings along; google.protobuf.Value for
             JSON-like data, None for nothing.
-        guard: CEL over `state` and `action` (the payload) that must be true; empty for none. Several
-            transitions of one action may leave one state if their guards differ; the first whose
-            guard holds is taken.
+        guard: CEL over `state` and `action` (the payload) that must be true; empty for none. Of
+            several transitions of one action from one state, whose guards must differ, the first
+            whose guard holds is taken.
     """
 
     action: str
