@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from onex.v1 import lease_pb2
+from onex_grpc.context import CallContext, current_call, enter_call
 from onex_grpc.errors import ConfigurationError, NodeUnavailableError, OnexError, UnavailableError
 
 if TYPE_CHECKING:
@@ -124,6 +125,10 @@ class RemoteKeys:
         return self._fetched_at is None or self._clock() >= self._fetched_at + _REFETCH_SECONDS
 
     async def _ask(self) -> None:
+        call = current_call()
+        if call is not None:
+            # The lease in question must not travel along: the orchestrator would judge it first.
+            enter_call(CallContext(call.correlation_id, traceparent=call.traceparent))
         try:
             answer = await self._list_keys()
         except UnavailableError as error:
