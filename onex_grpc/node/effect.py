@@ -1,0 +1,160 @@
+"""EFFECT nodes: the outside world, on request and as the intents of reducers ask for it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from onex.v1 import common_pb2, effect_pb2, effect_pb2_grpc, intent_pb2
+from onex_grpc.effect.custom_target import CustomOperations
+from onex_grpc.effect.executor import EffectExecutor
+from onex_grpc.effect.intents import (
+    NO_REPEATS,
+    effect_of,
+    execute_by_priority,
+    repeats_of,
+)
+from onex_grpc.effect.settings import EffectSettings
+from onex_grpc.effect.targets import EffectTargets
+from onex_grpc.errors import OnexError
+from onex_grpc.intent.worker import IntentWorker
+from onex_grpc.node.base import Node, Service
+from onex_grpc.rpc import Mesh
+from onex_grpc.rpc.status import error_detail
+from onex_grpc.store.protocol import Store
+from onex_grpc.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+
+    from onex_grpc.container import ModelONEXContainer
+
+
+class NodeEffect(Node):
+    """Base of the user's effect nodes.
+
+    What it may do stands in the container's EffectSettings; its own operations are those that
+    `register_operations` adds. While it runs it executes the intents of the queues in its settings.
+    """
+
+    kind = common_pb2.NODE_TYPE_EFFECT
+
+    def __init__(self, container: ModelONEXContainer) -> None:
+        super().__init__(container)
+        self._settings = (
+            container.get_service(EffectSettings)
+            if container.has_service(EffectSettings)
+            else EffectSettings()
+        )
+        self._mesh = container.get_service(Mesh)
+        self._telemetry = container.get_service(Telemetry)
+        custom = CustomOperations()
+        self.register_operations(custom)
+        self._custom = custom
+        self.targets = EffectTargets(self._settings.targets, self._mesh, custom)
+        self._executor = EffectExecutor(
+            self.targets, custom, container.get_service(Store), self._telemetry
+        )
+        self._workers: list[IntentWorker] = []
+
+    def register_operations(self, operations: CustomOperations) -> None:
+        """Adds the node's own operations; called once, when the node is made."""
+
+    async def execute_effect(
+        self, contract: effect_pb2.ModelContractEffect
+    ) -> effect_pb2.ModelEffectOutput:
+        """Carries out one effect, an intent's too; may be overridden.
+
+        Raises:
+            TargetNotFoundError: for a target that the settings lack.
+            OperationRefusedError: for an operation that the target does not allow.
+            UnavailableError: when the outside system does not answer.
+            OutcomeUnknownError: when it was interrupted on its way and must not be repeated.
+        """
+        return await self._executor.execute(contract)
+
+    def execute_intents(
+        self, intents: Iterable[intent_pb2.ModelIntent]
+    ) -> AsyncGenerator[intent_pb2.IntentExecutionResult, None]:
+        """Carries out intents, the most urgent first; one that fails does not stop the others.
+
+        Those of one order_key follow one another in the order in which they are given.
+        """
+        return execute_by_priority(intents, self._result, self._settings.intents_in_flight)
+
+    def services(self) -> Sequence[Service]:
+        """EffectNodeService."""
+        return (
+            Service.of(
+                effect_pb2_grpc.add_EffectNodeServiceServicer_to_server, _EffectServicer(self)
+            ),
+        )
+
+    def operations(self) -> Sequence[str]:
+        """The names of the targets, and of the messages of the node's own operations."""
+        return [*self.targets.names, *self._custom.names]
+
+    async def start(self) -> None:
+        """Opens the targets and begins to take intents.
+
+        Raises:
+            ConfigurationError: for a target that cannot be used.
+        """
+        try:
+            await self.targets.open()
+        except BaseException:
+            await self.targets.close()
+            raise
+        for queue in self._settings.queues:
+            worker = IntentWorker(
+                mesh=self._mesh,
+                queue=queue,
+                worker=self.name,
+                execute=self._execute_queued,
+                telemetry=self._telemetry,
+                in_flight=self._settings.intents_in_flight,
+            )
+            self._workers.append(worker)
+            worker.start()
+
+    async def stop(self) -> None:
+        """Lets running intents finish, gives back the rest and closes the targets."""
+        workers, self._workers = self._workers, []
+        await asyncio.gather(*(worker.stop(self._settings.stop_grace) for worker in workers))
+        await self.targets.close()
+
+    async def _execute_queued(self, intent: intent_pb2.ModelIntent) -> None:
+        # Repeats are the queue's: they outlive this process.
+        await self.execute_effect(effect_of(intent, NO_REPEATS))
+
+    async def _result(self, intent: intent_pb2.ModelIntent) -> intent_pb2.IntentExecutionResult:
+        result = intent_pb2.IntentExecutionResult(intent_id=intent.intent_id)
+        try:
+            output = await self.execute_effect(effect_of(intent, repeats_of(intent)))
+        except OnexError as error:
+            error.node = error.node or self.name
+            error.correlation_id = error.correlation_id or intent.correlation_id
+            result.status = intent_pb2.INTENT_STATUS_FAILED
+            result.error.CopyFrom(error_detail(error))
+        else:
+            result.status = intent_pb2.INTENT_STATUS_COMPLETED
+            result.result.CopyFrom(output.operation_result)
+        return result
+
+
+class _EffectServicer(effect_pb2_grpc.EffectNodeServiceServicer):
+    def __init__(self, node: NodeEffect) -> None:
+        self._node = node
+
+    async def ExecuteEffect(
+        self, request: effect_pb2.ModelContractEffect, context: object
+    ) -> effect_pb2.ModelEffectOutput:
+        return await self._node.execute_effect(request)
+
+    async def ExecuteIntents(
+        self, request: effect_pb2.ExecuteIntentsRequest, context: object
+    ) -> AsyncIterator[intent_pb2.IntentExecutionResult]:
+        async with aclosing(self._node.execute_intents(request.intents)) as results:
+            async for result in results:
+                yield result
