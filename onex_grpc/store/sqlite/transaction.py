@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
-from onex_grpc.errors import OnexError
 from onex_grpc.store.batcher import Outcome
 from onex_grpc.store.sqlite.failures import translate
 
@@ -75,30 +74,17 @@ class SqliteRunner:
 
     def run(self, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Runs all operations in one transaction; one that fails takes no other with it."""
-        tx = self._tx
-        tx.now_us = self._clock.advance()
-        tx.changes = self._wakeups.begin()
+        self._tx.now_us = self._clock.advance()
         self._woken = ()
         try:
-            tx.execute("BEGIN IMMEDIATE")
-            before = self._connection.total_changes()
-            # Alone in its transaction, an operation needs no savepoint.
-            outcomes = (
-                [_attempt(tx, operations[0])]
-                if len(operations) == 1
-                else [_isolated(tx, o) for o in operations]
-            )
-            if len(operations) == 1 and outcomes[0].error is not None:
+            outcomes = self._run_together(operations)
+            if outcomes is None:
                 self._roll_back()
-                return outcomes
-            wrote = self._connection.total_changes() != before
-            if wrote:
-                self._store_meta()
-            tx.execute("COMMIT")
+                outcomes = self._run_apart(operations)
         except apsw.Error as error:
             self._roll_back()
             return [Outcome(error=translate(error)) for _ in operations]
-        self._woken = self._wakeups.settle(tx.changes)
+        self._woken = self._wakeups.settle(self._tx.changes)
         return outcomes
 
     def woken(self) -> Sequence[asyncio.Future[None]]:
@@ -111,15 +97,47 @@ class SqliteRunner:
         self._release()
         return self._wakeups.close()
 
-    def _store_meta(self) -> None:
+    def _run_together(self, operations: Sequence[Operation]) -> Sequence[Outcome] | None:
+        """Runs without savepoints, which would cost a fifth of the writer's time.
+
+        An operation that fails before it wrote anything, as nearly all failures do, leaves nothing
+        to undo. None, and nothing committed, where one had already written.
+        """
+        before = self._begin()
+        outcomes: list[Outcome] = []
+        for operation in operations:
+            written = self._connection.total_changes()
+            outcome = _attempt(self._tx, operation)
+            if outcome.error is not None and self._connection.total_changes() != written:
+                return None
+            outcomes.append(outcome)
+        self._commit(before)
+        return outcomes
+
+    def _run_apart(self, operations: Sequence[Operation]) -> Sequence[Outcome]:
+        """Runs each operation in a savepoint of its own."""
+        before = self._begin()
+        outcomes = [_isolated(self._tx, operation) for operation in operations]
+        self._commit(before)
+        return outcomes
+
+    def _begin(self) -> int:
+        self._tx.changes = self._wakeups.begin()
+        self._tx.execute("BEGIN IMMEDIATE")
+        return self._connection.total_changes()
+
+    def _commit(self, before: int) -> None:
         tx = self._tx
-        if tx.fence != self._stored_fence or tx.now_us - self._stored_us >= CLOCK_LAG_US:
+        if self._connection.total_changes() != before and (
+            tx.fence != self._stored_fence or tx.now_us - self._stored_us >= CLOCK_LAG_US
+        ):
             tx.execute("UPDATE meta SET clock_us = ?, fence = ?", (tx.now_us, tx.fence))
             self._stored_fence, self._stored_us = tx.fence, tx.now_us
+        tx.execute("COMMIT")
 
     def _roll_back(self) -> None:
         self._wakeups.undo()
-        # What is stored is no longer what was last written here: store it with the next batch.
+        # What was last written here may be undone: write it again with the next batch.
         self._stored_fence, self._stored_us = -1, 0
         if self._connection.in_transaction:
             self._tx.execute("ROLLBACK")
@@ -132,8 +150,6 @@ def _attempt(tx: Transaction, operation: Operation) -> Outcome:
         if not tx.connection.in_transaction:
             raise
         return Outcome(error=translate(error))
-    except OnexError as error:
-        return Outcome(error=error)
     except Exception as error:
         return Outcome(error=error)
 
