@@ -9,13 +9,14 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 import grpc
-from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
-from onex_grpc.serve.health_messages import ListRequest, list_response
+from onex_grpc.serve.health_messages import ListRequest, ListResponse, list_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+
+    from google.protobuf.message import Message
 
     Context = grpc.aio.ServicerContext[Message, Message]
 
@@ -99,7 +100,7 @@ def add_health(health: Health, server: grpc.aio.Server) -> None:
             health.watch, check.FromString, response.SerializeToString
         ),
         "List": grpc.unary_unary_rpc_method_handler(
-            health.list, ListRequest.FromString, Message.SerializeToString
+            health.list, ListRequest.FromString, ListResponse.SerializeToString
         ),
     }
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])

@@ -1,0 +1,29 @@
+"""`onex`, the command line of the mesh."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from onex_grpc.cli.lazy import LazyGroup
+from onex_grpc.errors import OnexError
+
+_COMMANDS = LazyGroup(
+    {
+        "serve": ("onex_grpc.cli.serve:serve", "Run a node until SIGTERM or Ctrl-C."),
+        "health": ("onex_grpc.cli.health:health", "Ask a node's process how it is."),
+    },
+    name="onex",
+    help="Run and look after the nodes of an ONEX mesh.",
+)
+click.version_option(package_name="onex-grpc")(_COMMANDS)
+
+
+def main() -> None:
+    """Runs `onex`; a mistake ends it with one line on stderr and exit code 2."""
+    try:
+        _COMMANDS.main(prog_name="onex")
+    except OnexError as fault:
+        click.echo(f"error: {fault}", err=True)
+        sys.exit(2)

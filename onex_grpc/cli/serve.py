@@ -1,0 +1,56 @@
+"""`onex serve module:Class`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from onex_grpc.errors import ConfigurationError
+from onex_grpc.node.base import Node
+from onex_grpc.serve.command import run_node, serve_options
+
+
+@click.command()
+@click.argument("node", metavar="MODULE:CLASS")
+@serve_options
+def serve(node: str, config: Path | None, **flags: str | int | None) -> None:
+    """Serves a node of your own until SIGTERM or Ctrl-C.
+
+    MODULE:CLASS is the module, as `import` finds it from here, and the node's class in it, as in
+    shop.nodes:PriceNode.
+    """
+    run_node(_find_node(node), config, **flags)
+
+
+def _find_node(place: str) -> type[Node]:
+    module_name, _, class_name = place.partition(":")
+    if not module_name or not class_name:
+        raise ConfigurationError(f"{place!r} is not MODULE:CLASS, such as shop.nodes:PriceNode")
+    # A script's own folder stands first on the path, not the one where it is called.
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as fault:
+        # What the user's module itself fails to import is told with its traceback.
+        if fault.name is None or not f"{module_name}.".startswith(f"{fault.name}."):
+            raise
+        raise ConfigurationError(
+            f"there is no module {module_name!r} in {Path.cwd()} or among what is installed"
+        ) from None
+    found: object = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, Node)):
+        nodes = sorted(
+            name
+            for name, value in vars(module).items()
+            if isinstance(value, type)
+            and value.__module__ == module_name
+            and issubclass(value, Node)
+        )
+        raise ConfigurationError(
+            f"{class_name!r} is not a node's class of {module_name}; "
+            f"it has: {', '.join(nodes) or 'none'}"
+        )
+    return found
