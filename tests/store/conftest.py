@@ -1,0 +1,46 @@
+"""Every test of the Protocol runs on each back end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from onex_grpc.store import Clock, OnBatch, Store, open_store
+from tests.store.builders import ManualClock
+
+
+class Backend:
+    """Opens the same store as often as a test wants."""
+
+    def __init__(self, address: str, clock: Clock) -> None:
+        self.address = address
+        self._clock = clock
+
+    async def open(self, *, on_batch: OnBatch | None = None) -> Store:
+        """Opens it by the test's clock."""
+        return await open_store(self.address, clock=self._clock, on_batch=on_batch)
+
+
+Reopen = Callable[[Store], Awaitable[Store]]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """The clock that the store goes by."""
+    return ManualClock()
+
+
+@pytest.fixture(params=["sqlite"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Backend:
+    """An empty store of each kind."""
+    return Backend(f"sqlite:///{tmp_path / 'state' / 'test.db'}", clock)
+
+
+@pytest.fixture
+async def store(backend: Backend) -> AsyncIterator[Store]:
+    """An open store of each kind."""
+    opened = await backend.open()
+    yield opened
+    await opened.close()
