@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -22,6 +23,8 @@ click.version_option(package_name="onex-grpc")(_COMMANDS)
 
 def main() -> None:
     """Runs `onex`; a mistake ends it with one line on stderr and exit code 2."""
+    # Before any command loads gRPC, whose C core would write lines of its own between ours.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         _COMMANDS.main(prog_name="onex")
     except OnexError as fault:

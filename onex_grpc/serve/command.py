@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,8 +42,6 @@ def run_node(node_class: type[Node], config: Path | None, **flags: str | int | N
         config: the settings' file.
         flags: settings of the command line; None where a flag is absent.
     """
-    # The C core of gRPC would write lines of its own between ours.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from onex_grpc.errors import OnexError
     from onex_grpc.serve.config import load_settings
     from onex_grpc.serve.process import EXIT_MISTAKE, run_process
