@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from onex_grpc.store import Clock, OnBatch, Store, open_store
 from tests.store.builders import ManualClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Backend:

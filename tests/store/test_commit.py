@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,7 +16,9 @@ from onex_grpc.errors import (
 )
 from onex_grpc.store import Committed, Guard, Replayed, StateRow, Store
 from tests.store.builders import KEY, WORKFLOW, ManualClock, action, change, intent, request
-from tests.store.conftest import Backend
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Backend
 
 ENTITY = "orders/o1"
 
@@ -126,9 +129,9 @@ async def test_guard_is_not_raised_by_a_write_that_fails(store: Store) -> None:
     with pytest.raises(EpochMismatchError):
         await store.commit(change(5, key=ENTITY, guard=Guard(WORKFLOW, "new", 7)))
     assert await store.known_fence(WORKFLOW) is None
-    assert await store.commit(
-        change(0, key=ENTITY, guard=Guard(WORKFLOW, "old", 6))
-    ) == Committed(1)
+    assert await store.commit(change(0, key=ENTITY, guard=Guard(WORKFLOW, "old", 6))) == Committed(
+        1
+    )
 
 
 async def test_guard_raised_before_an_effect_holds_for_writes(store: Store) -> None:

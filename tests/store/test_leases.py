@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from onex_grpc.errors import (
@@ -13,7 +15,9 @@ from onex_grpc.errors import (
 )
 from onex_grpc.store import Guard, Replayed, Started, Store
 from tests.store.builders import KEY, TTL, WORKFLOW, ManualClock, action, change, request
-from tests.store.conftest import Backend
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Backend
 
 
 async def test_acquire_gives_fence_epoch_and_ttl(store: Store) -> None:

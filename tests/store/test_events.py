@@ -1,0 +1,93 @@
+"""The log of events."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from onex_grpc.errors import AlreadyExistsError, UnavailableError
+from onex_grpc.store import NewEvent, Store
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Backend
+
+
+async def test_events_are_read_in_their_order(store: Store) -> None:
+    for number in range(5):
+        await store.publish_event(NewEvent("orders", f"e{number}", b"%d" % number))
+        await store.publish_event(NewEvent("other", f"e{number}", b"other"))
+    page = await store.read_events("orders", 0, 3)
+    assert [event.payload for event in page] == [b"0", b"1", b"2"]
+    rest = await store.read_events("orders", page[-1].sequence, 3)
+    assert [event.payload for event in rest] == [b"3", b"4"]
+    assert await store.event_head("orders") == rest[-1].sequence
+    assert await store.event_head("empty") == 0
+
+
+async def test_same_event_is_added_once(store: Store) -> None:
+    first = await store.publish_event(NewEvent("orders", "e", b"payload"))
+    assert await store.publish_event(NewEvent("orders", "e", b"payload")) == first
+    assert len(await store.read_events("orders", 0, 10)) == 1
+    assert (await store.publish_event(NewEvent("other", "e", b"x"))).sequence > first.sequence
+
+
+async def test_same_id_with_other_content_is_refused(store: Store) -> None:
+    await store.publish_event(NewEvent("orders", "e", b"this"))
+    with pytest.raises(AlreadyExistsError):
+        await store.publish_event(NewEvent("orders", "e", b"that"))
+
+
+async def test_wait_ends_with_the_next_event_of_the_topic(store: Store) -> None:
+    first = await store.publish_event(NewEvent("orders", "e1", b""))
+    waiting = asyncio.create_task(store.wait_events("orders", first.sequence))
+    await store.publish_event(NewEvent("other", "e", b""))
+    assert not waiting.done()
+    await store.publish_event(NewEvent("orders", "e2", b""))
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_wait_does_not_miss_what_came_before_it(store: Store) -> None:
+    await store.publish_event(NewEvent("orders", "e", b""))
+    await asyncio.wait_for(store.wait_events("orders", 0), 5)
+
+
+async def test_cancelled_waits_leave_the_others_alone(store: Store) -> None:
+    waits = [asyncio.create_task(store.wait_events("orders", 0)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waits[0].cancel()
+    await store.publish_event(NewEvent("orders", "e", b""))
+    await asyncio.wait_for(asyncio.gather(*waits[1:]), 5)
+    assert waits[0].cancelled()
+
+
+async def test_subscribers_share_one_log(store: Store) -> None:
+    async def follow() -> list[bytes]:
+        seen: list[bytes] = []
+        after = 0
+        while len(seen) < 20:
+            await store.wait_events("orders", after)
+            for event in await store.read_events("orders", after, 7):
+                seen.append(event.payload)
+                after = event.sequence
+        return seen
+
+    followers = [asyncio.create_task(follow()) for _ in range(3)]
+    for number in range(20):
+        await store.publish_event(NewEvent("orders", f"e{number}", b"%d" % number))
+    for seen in await asyncio.wait_for(asyncio.gather(*followers), 20):
+        assert seen == [b"%d" % number for number in range(20)]
+
+
+async def test_closing_ends_open_waits(backend: Backend) -> None:
+    store = await backend.open()
+    await store.claim_intents("w", 1, 1)
+    waits = [
+        asyncio.create_task(store.wait_events("orders", 0)),
+        asyncio.create_task(store.wait_intents(None)),
+    ]
+    await asyncio.sleep(0)
+    await store.close()
+    for outcome in await asyncio.wait_for(asyncio.gather(*waits, return_exceptions=True), 5):
+        assert isinstance(outcome, UnavailableError)
