@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _KEY_TABLE = """CREATE TABLE IF NOT EXISTS onex_idempotency(
   key TEXT PRIMARY KEY, content_hash BLOB NOT NULL, reply BLOB NOT NULL, at INTEGER NOT NULL
 ) WITHOUT ROWID"""
-_BUSY_MS = 2000
+_BUSY_MS = 1000
 _UNAVAILABLE = (
     apsw.BusyError,
     apsw.LockedError,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onex.v1 import common_pb2, effect_pb2, effect_pb2_grpc, intent_pb2
+from onex_grpc.context import current_call, enter_call
 from onex_grpc.effect.custom_target import CustomOperations
 from onex_grpc.effect.executor import EffectExecutor
 from onex_grpc.effect.intents import (
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
     from onex_grpc.container import ModelONEXContainer
+
+_log = logging.getLogger(__name__)
 
 
 class NodeEffect(Node):
@@ -130,17 +135,32 @@ class NodeEffect(Node):
 
     async def _result(self, intent: intent_pb2.ModelIntent) -> intent_pb2.IntentExecutionResult:
         result = intent_pb2.IntentExecutionResult(intent_id=intent.intent_id)
+        call = current_call()
+        if call is not None and intent.correlation_id:
+            enter_call(replace(call, correlation_id=intent.correlation_id))
         try:
             output = await self.execute_effect(effect_of(intent, repeats_of(intent)))
         except OnexError as error:
-            error.node = error.node or self.name
-            error.correlation_id = error.correlation_id or intent.correlation_id
-            result.status = intent_pb2.INTENT_STATUS_FAILED
-            result.error.CopyFrom(error_detail(error))
+            self._put_failure(result, error, intent)
+        except Exception:
+            # An override of the user's may raise anything; the other intents go on.
+            _log.exception("executing an intent for %s failed", intent.target)
+            self._put_failure(result, OnexError("the effect node failed; see its log"), intent)
         else:
             result.status = intent_pb2.INTENT_STATUS_COMPLETED
             result.result.CopyFrom(output.operation_result)
         return result
+
+    def _put_failure(
+        self,
+        result: intent_pb2.IntentExecutionResult,
+        error: OnexError,
+        intent: intent_pb2.ModelIntent,
+    ) -> None:
+        error.node = error.node or self.name
+        error.correlation_id = error.correlation_id or intent.correlation_id
+        result.status = intent_pb2.INTENT_STATUS_FAILED
+        result.error.CopyFrom(error_detail(error))
 
 
 class _EffectServicer(effect_pb2_grpc.EffectNodeServiceServicer):
