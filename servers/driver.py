@@ -54,9 +54,12 @@ class Driver:
         # A line that repeats an order's id comes after the order itself, so that the order wins.
         queue = iter(sorted(rows, key=lambda line: (isinstance(rows[line], RowError), line)))
         first = next(iter(rows), None)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_IN_FLIGHT):
-                group.create_task(self._worker(queue, first))
+        workers = [asyncio.create_task(self._worker(queue, first)) for _ in range(_IN_FLIGHT)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
 
     async def _worker(self, lines: Iterator[int], traced: int | None) -> None:
         stub = self._mesh.stub(orchestrator_pb2_grpc.OrchestratorNodeServiceStub, "orchestrator")

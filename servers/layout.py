@@ -54,7 +54,7 @@ def settings_text(layout: MeshLayout, schema: str) -> str:
     quote = json.dumps
     return _SETTINGS.format(
         state=quote(str(layout.state)),
-        addresses="\n".join(f"{kind} = {quote(at)}" for kind, at in layout.addresses.items()),
+        addresses="\n".join(f'"{node}" = {quote(at)}' for node, at in layout.addresses.items()),
         csv_folder=quote(str(layout.csv_folder)),
         database=quote(str(layout.state / "orders.db")),
         schema=quote(schema),

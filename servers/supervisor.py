@@ -42,8 +42,11 @@ class MeshLayout:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """The address of each node by its kind."""
-        return {kind: f"127.0.0.1:{port}" for kind, port in zip(KINDS, self.ports, strict=True)}
+        """The address of each node by its name."""
+        return {
+            f"{kind}/orders": f"127.0.0.1:{port}"
+            for kind, port in zip(KINDS, self.ports, strict=True)
+        }
 
     @property
     def config(self) -> Path:
@@ -105,7 +108,7 @@ class Supervisor:
         self._say(f"{line.decode().strip()} (pid {process.pid})")
 
     def _command(self, kind: str) -> Sequence[str]:
-        port = self._layout.addresses[kind].rpartition(":")[2]
+        port = str(self._layout.ports[KINDS.index(kind)])
         module = f"servers.{kind}"
         config = str(self._layout.config)
         return (sys.executable, "-m", module, "--config", config, "--port", port)
