@@ -78,7 +78,8 @@ class Mesh:
 
         Args:
             stub_type: the generated stub class, such as `compute_pb2_grpc.ComputeNodeServiceStub`.
-            target: a key of the addresses; a bare kind also finds the only node of that kind.
+            target: `kind` or `kind/name`; the address of a bare kind is that of all nodes of the
+                kind that have none of their own, and a bare kind finds the only node of it.
 
         Raises:
             TargetNotFoundError: for an unknown target; names those that are known.
@@ -92,6 +93,9 @@ class Mesh:
     def _resolve(self, target: str) -> str:
         if target in self._addresses:
             return target
+        kind, _, name = target.partition("/")
+        if name and kind in self._addresses:
+            return kind
         of_kind = [name for name in self._addresses if name.startswith(f"{target}/")]
         if len(of_kind) == 1:
             return of_kind[0]

@@ -23,6 +23,7 @@ from onex_grpc.serve.health import Health
 from onex_grpc.serve.node_service import NodeServicer
 from onex_grpc.store.opening import open_store
 from onex_grpc.store.protocol import Store
+from onex_grpc.store.traced import traced
 from onex_grpc.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class NodeHost:
             if kind in _WITH_STORE:
                 store = await open_store(_store_file(settings.state, runtime.node))
                 resources.push_async_callback(store.close)
-                container.register(Store, store)
+                container.register(Store, traced(store, runtime.telemetry))
             if kind == "effect":
                 container.register(EffectSettings, _effect_settings(settings))
             verifier = TokenVerifier(await _keys(kind, container))

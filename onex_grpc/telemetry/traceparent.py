@@ -13,6 +13,7 @@ _HEADER: Final = re.compile(
 )
 _SAMPLED: Final = 1
 _RANDOM: Final = 2
+_ODD: Final = frozenset("13579bdf")
 # Its own generator: a program that seeds the global one would repeat ids.
 _bits: Final = random.Random().getrandbits  # noqa: S311 - ids, not secrets
 
@@ -42,6 +43,11 @@ def parse(header: str) -> TraceParent | None:
     if match is None or (header.startswith("00") and len(header) != 55):
         return None
     return TraceParent(match[1], match[2], int(match[3], 16))
+
+
+def is_sampled(header: str) -> bool:
+    """Whether a header says that its trace is recorded; the cheap look before all else."""
+    return header[-1:] in _ODD
 
 
 def new_trace_id() -> str:
