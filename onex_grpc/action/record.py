@@ -6,6 +6,7 @@ from onex.v1 import action_pb2, error_pb2, orchestrator_pb2
 from onex_grpc.action.state import WORKFLOW_STATE
 from onex_grpc.errors import AlreadyExistsError
 from onex_grpc.rpc.status import from_detail
+from onex_grpc.store.keys import workflow_key
 from onex_grpc.store.model import ActionRecord, Commit, Exact, FenceOnly, LeaseGrant, RecordedAction
 
 Request = orchestrator_pb2.ExecuteActionRequest
@@ -40,7 +41,7 @@ def commit_of(
 ) -> Commit:
     """The commit of an action, of the state that it led to, and of the reply for repeats."""
     return Commit(
-        key=request.workflow_id,
+        key=workflow_key(request.workflow_id),
         expect=expect,
         state=state.SerializeToString(),
         state_type=WORKFLOW_STATE,

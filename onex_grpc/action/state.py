@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from onex.v1 import action_pb2, orchestrator_pb2
 from onex_grpc.errors import EpochMismatchError, StateConsistencyError, TransitionError
+from onex_grpc.store.keys import workflow_key
 
 if TYPE_CHECKING:
     from onex_grpc.store.protocol import StateStore
@@ -22,7 +23,7 @@ async def read_state(
     Raises:
         StateConsistencyError: when what is stored under this key is not a workflow's.
     """
-    row = await store.get_state(workflow_id)
+    row = await store.get_state(workflow_key(workflow_id))
     if not row.version:
         return orchestrator_pb2.WorkflowState(status=_RUNNING), 0
     if row.state_type != WORKFLOW_STATE:

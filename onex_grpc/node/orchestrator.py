@@ -90,7 +90,7 @@ class NodeOrchestrator(Node):
     async def execute_action(
         self, request: orchestrator_pb2.ExecuteActionRequest
     ) -> orchestrator_pb2.ExecuteActionResponse:
-        """Executes one action of the holder of a workflow's lease, once; raises as its checks do."""
+        """Executes one action of a workflow's holder, once; raises as its checks do."""
         return await self._actions.execute(request)
 
     def services(self) -> Sequence[Service]:

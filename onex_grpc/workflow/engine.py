@@ -18,6 +18,7 @@ from onex_grpc.errors import (
     WorkflowNotFoundError,
 )
 from onex_grpc.lease.clock import holder_clock
+from onex_grpc.store.keys import WORKFLOW_PREFIX
 from onex_grpc.store.model import LeaseGrant, LeaseRequest, Replayed
 from onex_grpc.workflow.facts import (
     Workflow,
@@ -130,9 +131,10 @@ class WorkflowEngine:
         expire, since the store's lock has proved the earlier process gone.
         """
         resumed = 0
-        for work in await self._store.list_open(""):
-            if work.key not in self._active:
-                self._launch(work.key, b"", self._resume(work.key))
+        for work in await self._store.list_open(WORKFLOW_PREFIX):
+            workflow_id = work.key.removeprefix(WORKFLOW_PREFIX)
+            if workflow_id not in self._active:
+                self._launch(workflow_id, b"", self._resume(workflow_id))
                 resumed += 1
         if resumed:
             _log.info("resuming %d workflows", resumed)

@@ -10,6 +10,7 @@ from onex.v1 import action_pb2, orchestrator_pb2
 from onex_grpc.action.ids import derive_action_id
 from onex_grpc.action.state import WORKFLOW_STATE
 from onex_grpc.errors import AlreadyExistsError
+from onex_grpc.store.keys import workflow_key
 from onex_grpc.store.model import ActionRecord, Commit, Exact
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def start_commit(workflow: Workflow, state: orchestrator_pb2.WorkflowState) -> C
         request=record.SerializeToString(),
     )
     return Commit(
-        key=workflow.workflow_id,
+        key=workflow_key(workflow.workflow_id),
         expect=Exact(0),
         state=state.SerializeToString(),
         state_type=WORKFLOW_STATE,

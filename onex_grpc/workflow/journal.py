@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from onex.v1 import orchestrator_pb2
 from onex_grpc.action.state import WORKFLOW_STATE
 from onex_grpc.errors import OnexError, StateConsistencyError
+from onex_grpc.store.keys import workflow_key
 from onex_grpc.store.model import ActionRecord, Commit, FenceOnly, Guard, Replayed
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Journal:
         self._cancel_timer()
         written = await self._store.commit(
             Commit(
-                key=self._guard.workflow_id,
+                key=workflow_key(self._guard.workflow_id),
                 expect=FenceOnly(),
                 state=self.state.SerializeToString(),
                 state_type=WORKFLOW_STATE,
