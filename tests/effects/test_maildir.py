@@ -41,7 +41,7 @@ def notification(
     template: str = "placed",
     **data: str | int | None,
 ) -> operation_pb2.EffectOperation:
-    values: dict[str, str | int | None] = {"id": "o-1", "name": "Zoë", "cents": 1999} | data
+    values: dict[str, str | int | None] = {"id": "o-1", "name": "Zoë", "cents": 1999, **data}
     return operation_pb2.EffectOperation(
         notification=operation_pb2.Notification(
             template=template, to=to, data={name: scalar(value) for name, value in values.items()}

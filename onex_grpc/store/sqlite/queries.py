@@ -109,13 +109,16 @@ def intents(
 
 def queue_stats(connection: apsw.Connection, now_us: int) -> QueueStats:
     """Counts of the queue, in the time that its unfinished and dead intents take."""
-    figures: dict[IntentState, list[Row]] = {
-        state: connection.execute(_each(state, _FIGURES)).fetchall() for state in _UNFINISHED
-    }
+    # One transaction, so that all figures are of the same moment.
+    with connection:
+        figures: dict[IntentState, list[Row]] = {
+            state: connection.execute(_each(state, _FIGURES)).fetchall() for state in _UNFINISHED
+        }
+        # Sequences have no gaps, so the completed ones need not be counted.
+        last: Row | None = connection.execute("SELECT coalesce(max(seq), 0) FROM intent").fetchone()
+    issued = last or (0,)
     counts = {state: sum(row[0] for row in rows) for state, rows in figures.items()}
     since = [row[1] for row in figures[IntentState.PENDING] if row[1] is not None]
-    # Sequences have no gaps, so the completed ones need not be counted.
-    issued: Row = connection.execute("SELECT coalesce(max(seq), 0) FROM intent").fetchone() or (0,)
     return QueueStats(
         pending=counts[IntentState.PENDING],
         in_flight=counts[IntentState.IN_FLIGHT],
