@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+from base64 import b64decode
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from google.rpc.error_details_pb2 import ErrorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +48,7 @@ def test_node_js_gets_a_sum(reached: tuple[ServedMesh, Sequence[str]], node_call
     answer = node_call("sum", served.addresses["compute"], *options)
     assert answer["code"] == "OK", answer
     output = cast("dict[str, dict[str, dict[str, object]]]", answer["response"])
-    assert output["processed_data"]["value"]["number_value"] == 15
+    assert output["processed_data"]["value"]["numberValue"] == 15
 
 
 def test_node_js_gets_the_reason_of_an_error(
@@ -109,4 +111,6 @@ def test_buf_curl_gets_the_reason_of_an_error(mesh: ServedMesh) -> None:
     assert done.returncode == 8 * 5, done.stderr
     fault = json.loads(done.stderr)
     assert fault["code"] == "not_found"
-    assert "ALGORITHM_NOT_FOUND" in done.stderr
+    details = {detail["type"]: detail["value"] for detail in fault["details"]}
+    info = ErrorInfo.FromString(b64decode(details["google.rpc.ErrorInfo"] + "=="))
+    assert (info.domain, info.reason) == ("onex", "ALGORITHM_NOT_FOUND")

@@ -27,7 +27,8 @@ const credentials = values.ca
   ? grpc.credentials.createSsl(read(values.ca), read(values.key), read(values.cert))
   : grpc.credentials.createInsecure();
 
-const number = (value) => ({ number_value: value });
+// protobufjs brings google.protobuf.Value along, in camel case.
+const number = (value) => ({ numberValue: value });
 
 const contract = (algorithm, data, parameters = {}) => ({
   correlation_id: "6f1c9a52-3f1e-4c58-9d3e-0a4f5b1c2d3e",
@@ -45,7 +46,7 @@ const commands = {
     const Health = grpc.makeClientConstructor(health.service, "Health");
     return call(new Health(address, credentials), "Check", { service: "" }, 5);
   },
-  sum: () => compute(contract("sum", { list_value: { values: [1, 2, 3, 4, 5].map(number) } }), 5),
+  sum: () => compute(contract("sum", { listValue: { values: [1, 2, 3, 4, 5].map(number) } }), 5),
   unknown: () => compute(contract("no-such-algorithm", number(1)), 5),
   slow: () => compute(contract("demo.wait", number(0), { seconds: number(2) }), 0.2),
 };
