@@ -1,6 +1,7 @@
 """What a user gets from the package index: the wheel alone, in a venv of her own."""
 
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -30,13 +31,68 @@ service ShelfService {
 """
 
 
+NODE = """\
+from onex.v1 import common_pb2
+from onex_grpc import NodeCompute, Service
+from onex.v1 import node_pb2
+from shop.v1 import shelf_pb2, shelf_pb2_grpc
+
+
+class ShelfNode(NodeCompute):
+    descriptor = node_pb2.NodeDescriptor(name="shelf", version="1.0.0")
+
+    def services(self):
+        mine = Service.of(shelf_pb2_grpc.add_ShelfServiceServicer_to_server, Shelves())
+        return [*super().services(), mine]
+
+
+class Shelves(shelf_pb2_grpc.ShelfServiceServicer):
+    async def GetShelf(self, request, context):
+        return shelf_pb2.Shelf(served_by=common_pb2.NODE_TYPE_COMPUTE)
+"""
+
+CLIENT = """\
+import asyncio
+import sys
+
+from onex.v1 import common_pb2, compute_pb2, compute_pb2_grpc
+from onex_grpc import AlgorithmNotFoundError, Mesh
+from shop.v1 import shelf_pb2, shelf_pb2_grpc
+
+
+async def main():
+    mesh = Mesh({"compute": sys.argv[1]})
+    shelves = mesh.stub(shelf_pb2_grpc.ShelfServiceStub, "compute")
+    shelf = await shelves.GetShelf(shelf_pb2.Shelf())
+    print(common_pb2.NodeType.Name(shelf.served_by))
+    compute = mesh.stub(compute_pb2_grpc.ComputeNodeServiceStub, "compute")
+    contract = compute_pb2.ModelContractCompute()
+    contract.algorithm_config.algorithm_type = "sum"
+    contract.input_data.value.list_value.extend([1, 2, 3, 4, 5])
+    total = await compute.ExecuteCompute(contract)
+    print(total.processed_data.value.number_value)
+    contract.algorithm_config.algorithm_type = "magic"
+    try:
+        await compute.ExecuteCompute(contract)
+    except AlgorithmNotFoundError as error:
+        print(error.reason)
+    await mesh.close()
+
+
+asyncio.run(main())
+"""
+
+
+def clean_environment() -> dict[str, str]:
+    """Without what would make the repository importable by accident."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def run(*command: str | Path, cwd: Path) -> str:
-    # The repository must not be importable by accident.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         command,
         cwd=cwd,
-        env=environment,
+        env=clean_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -84,17 +140,22 @@ def test_wheel_holds_sdk_stubs_and_protos_only(wheel: Path) -> None:
     }
 
 
-def test_user_compiles_her_contract_against_the_wheel(python: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def shop(python: Path, tmp_path: Path) -> Path:
+    """A user's folder: her contract, compiled against the wheel, and her node."""
     source = tmp_path / "shop" / "v1" / "shelf.proto"
     source.parent.mkdir(parents=True)
     source.write_text(CONTRACT)
-    site_packages = run(
-        python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path
-    )
-
+    purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site_packages = run(python, "-c", purelib, cwd=tmp_path)
     protoc = (python, "-m", "grpc_tools.protoc", "-I.", f"-I{site_packages}")
     run(*protoc, "--python_out=.", "--grpc_python_out=.", "shop/v1/shelf.proto", cwd=tmp_path)
+    (tmp_path / "shopnodes.py").write_text(NODE)
+    (tmp_path / "client.py").write_text(CLIENT)
+    return tmp_path
 
+
+def test_user_compiles_her_contract_against_the_wheel(python: Path, shop: Path) -> None:
     program = (
         "from onex.v1 import common_pb2\n"
         "from shop.v1 import shelf_pb2, shelf_pb2_grpc\n"
@@ -102,4 +163,32 @@ def test_user_compiles_her_contract_against_the_wheel(python: Path, tmp_path: Pa
         "again = shelf_pb2.Shelf.FromString(shelf.SerializeToString())\n"
         "print(common_pb2.NodeType.Name(again.served_by), shelf_pb2_grpc.ShelfServiceStub.__name__)"
     )
-    assert run(python, "-c", program, cwd=tmp_path) == "NODE_TYPE_REDUCER ShelfServiceStub"
+    assert run(python, "-c", program, cwd=shop) == "NODE_TYPE_REDUCER ShelfServiceStub"
+
+
+def test_user_serves_her_node_and_calls_it(python: Path, shop: Path) -> None:
+    onex = python.parent / "onex"
+    serve = (onex, "serve", "shopnodes:ShelfNode", "--port", "0")
+    with subprocess.Popen(
+        serve,
+        cwd=shop,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        if not line.startswith("serving compute/shelf on "):
+            raise AssertionError(process.stderr.read())
+        address = line.split()[-1]
+        answers = run(python, "client.py", address, cwd=shop)
+        health = run(onex, "health", address, cwd=shop)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(timeout=20)
+
+    assert answers.splitlines() == ["NODE_TYPE_COMPUTE", "15.0", "ALGORITHM_NOT_FOUND"]
+    assert "compute/shelf" in health
+    assert "shop.v1.ShelfService" in health
+    assert code == 0
