@@ -105,6 +105,9 @@ def _replace_all(message: Message, field: FieldDescriptor, value: object) -> Non
 
 def _scalar(field: FieldDescriptor, value: object) -> object:
     kind = field.cpp_type
+    if isinstance(value, bytearray):
+        # As CEL gives bytes.
+        value = bytes(value)
     if kind in _INTEGERS or (kind == FieldDescriptor.CPPTYPE_ENUM and not isinstance(value, str)):
         return _integer(field, value)
     if kind in _FLOATS and isinstance(value, int | float) and not isinstance(value, bool):
@@ -193,6 +196,8 @@ def _fill_any(target: Message, value: object) -> None:
 def _fill_scalar(target: Message, value: object) -> None:
     if isinstance(value, common_pb2.Scalar):
         target.CopyFrom(value)
+    elif isinstance(value, bytearray):
+        target.CopyFrom(to_scalar(bytes(value)))
     elif value is None or isinstance(value, bool | int | float | str | bytes):
         target.CopyFrom(to_scalar(value))
     else:
