@@ -5,9 +5,20 @@ from __future__ import annotations
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TypeVar, dataclass_transform
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def _value(cls: type[T]) -> type[T]:
+    """A frozen dataclass to type checkers; at run time a plain one, which is built five times as
+    fast, and one is built per call.
+    """
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
+@_value
 class LeaseClaim:
     """The lease under which a call is made, as its headers state it."""
 
@@ -17,7 +28,7 @@ class LeaseClaim:
     token: str
 
 
-@dataclass(frozen=True, slots=True)
+@_value
 class CallContext:
     """The facts of one call; immutable, so that child calls derive their own.
 

@@ -14,7 +14,7 @@ from onex_grpc.context import LeaseClaim
 from onex_grpc.errors import ContractValidationError, ResourceExhaustedError, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from onex_grpc.context import CallContext
 
@@ -36,10 +36,22 @@ MAX_TRACE_BYTES: Final = 512
 
 LEASE_HEADERS: Final = (WORKFLOW_ID, LEASE_ID, FENCE, LEASE_TOKEN)
 
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
-_WORKFLOW: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}").fullmatch
-_NUMBER: Final = re.compile(r"[0-9]{1,19}").fullmatch
-_CALLER: Final = re.compile(r"[A-Za-z0-9._/-]{1,128}").fullmatch
+_UUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_WORKFLOW: Final = r"[A-Za-z0-9._:-]{1,128}"
+_CALLER: Final = r"[A-Za-z0-9._/-]{1,128}"
+_NUMBER: Final = r"[0-9]{1,19}"
+_FORMS: Final[Mapping[str, tuple[str, str]]] = {
+    CORRELATION_ID: (_UUID, "a UUID (RFC 9562)"),
+    CALLER: (_CALLER, "a node's name as `kind/name`"),
+    WORKFLOW_ID: (_WORKFLOW, f"`{_WORKFLOW}`"),
+    ACTION_ID: (_UUID, "a UUID (RFC 9562)"),
+    LEASE_ID: (_UUID, "a UUID (RFC 9562)"),
+    FENCE: (_NUMBER, "a whole number from 1 to 2^63-1"),
+    EPOCH: (_NUMBER, "a whole number from 0 to 2^63-1"),
+}
+# All headers of a call in one match: on a cold cache that costs a fifth of seven.
+_ALL: Final = re.compile(" ".join(f"(?:{form})?" for form, _ in _FORMS.values())).fullmatch
+_is_uuid: Final = re.compile(_UUID).fullmatch
 # https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md: Header-Name and ASCII-Value.
 _NAME: Final = re.compile(r"[0-9a-z_.-]+").fullmatch
 _VALUE: Final = re.compile(r"[\x20-\x7e]*").fullmatch
@@ -47,9 +59,6 @@ _MAX_TRACEPARENT: Final = 128
 _MAX_NUMBER: Final = 2**63 - 1
 # The names and the two numbers take less than 160 bytes.
 _SURELY_SHORT: Final = MAX_BYTES - 160
-_REST: Final = frozenset(
-    {WORKFLOW_ID, ACTION_ID, LEASE_ID, FENCE, EPOCH, LEASE_TOKEN, TRACESTATE, BAGGAGE}
-)
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -58,20 +67,20 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 class Headers:
     """What a call said in its headers; empty or None where it said nothing."""
 
-    correlation_id: str = ""
-    caller: str = ""
-    traceparent: str = ""
-    workflow_id: str = ""
-    action_id: str = ""
-    epoch: int | None = None
-    lease: LeaseClaim | None = field(default=None, repr=False)
-    tracestate: str = ""
-    baggage: str = ""
+    correlation_id: str
+    caller: str
+    traceparent: str
+    workflow_id: str
+    action_id: str
+    epoch: int | None
+    lease: LeaseClaim | None = field(repr=False)
+    tracestate: str
+    baggage: str
 
 
 def is_uuid(text: str) -> bool:
     """Whether a text is a UUID as RFC 9562 writes it, in either case."""
-    return _UUID(text) is not None
+    return _is_uuid(text) is not None
 
 
 def parse(metadata: Metadata) -> Headers:
@@ -84,95 +93,81 @@ def parse(metadata: Metadata) -> Headers:
             a lease; names all of them.
         ResourceExhaustedError: for headers beyond their limit.
     """
-    fields = dict(metadata)
-    headers = Headers()
-    faults: list[Violation] = []
-    if len(fields) != len(metadata):
-        _find_repeated(metadata, faults)
-    if (text := fields.get(CORRELATION_ID)) is not None:
-        headers.correlation_id = _uuid(CORRELATION_ID, text, faults)
-    if (text := fields.get(CALLER)) is not None:
-        headers.caller = _match(CALLER, text, _CALLER, "a node's name as `kind/name`", faults)
-    if (text := fields.get(TRACEPARENT)) is not None and len(text) <= _MAX_TRACEPARENT:
-        headers.traceparent = str(text)
-    # Most calls of outside clients end here.
-    if not _REST.isdisjoint(fields):
-        _parse_rest(fields, headers, faults)
-    if faults:
-        raise ContractValidationError.of(*faults)
-    return headers
+    # Of these names none ends in -bin, so their values are text.
+    fields: dict[str, str] = dict(metadata)  # type: ignore[arg-type]
+    get = fields.get
+    correlation_id, caller = get(CORRELATION_ID, ""), get(CALLER, "")
+    workflow_id, action_id = get(WORKFLOW_ID, ""), get(ACTION_ID, "")
+    lease_id, fence = get(LEASE_ID, ""), get(FENCE, "")
+    token, epoch = get(LEASE_TOKEN, ""), get(EPOCH, "")
+    traceparent, tracestate, baggage = get(TRACEPARENT, ""), get(TRACESTATE, ""), get(BAGGAGE, "")
+    text = f"{correlation_id} {caller} {workflow_id} {action_id} {lease_id} {fence} {epoch}"
+    leased = lease_id and fence and token and workflow_id
+    if (
+        _ALL(text) is None
+        or len(fields) != len(metadata)
+        or len(text) + len(token) > _SURELY_SHORT
+        or not (leased or not (lease_id or fence or token or epoch))
+        or tracestate
+        or baggage
+    ):
+        _examine(metadata, fields)
+    lease = None
+    if leased:
+        lease = LeaseClaim(workflow_id, lease_id.lower(), _number(FENCE, fence, 1), token)
+    return Headers(
+        correlation_id.lower(),
+        caller,
+        traceparent if len(traceparent) <= _MAX_TRACEPARENT else "",
+        workflow_id,
+        action_id.lower(),
+        _number(EPOCH, epoch, 0) if epoch else None,
+        lease,
+        tracestate,
+        baggage,
+    )
 
 
-def _parse_rest(fields: dict[str, str | bytes], headers: Headers, faults: list[Violation]) -> None:
-    if (text := fields.get(WORKFLOW_ID)) is not None:
-        headers.workflow_id = _match(
-            WORKFLOW_ID, text, _WORKFLOW, "`[A-Za-z0-9._:-]{1,128}`", faults
-        )
-    if (text := fields.get(ACTION_ID)) is not None:
-        headers.action_id = _uuid(ACTION_ID, text, faults)
-    if (text := fields.get(EPOCH)) is not None:
-        headers.epoch = _number(EPOCH, text, 0, faults)
-    token = str(fields.get(LEASE_TOKEN, ""))
-    if token or LEASE_ID in fields or FENCE in fields or EPOCH in fields:
-        _check_size(fields)
+def _examine(metadata: Metadata, fields: Mapping[str, str]) -> None:
+    """Finds out what is wrong, if anything is."""
+    names = [name for name, _ in metadata if name.startswith("onex-")]
+    faults = [
+        Violation(name, "sent more than once; send it once")
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]
+    for name, (form, wanted) in _FORMS.items():
+        if (text := fields.get(name)) and not re.fullmatch(form, text):
+            faults.append(Violation(name, f"malformed; it must be {wanted}"))
+    if any(fields.get(name) for name in (LEASE_ID, FENCE, LEASE_TOKEN, EPOCH)):
         faults += [
             Violation(name, f"missing; send all of {', '.join(LEASE_HEADERS)}, or no lease at all")
             for name in LEASE_HEADERS
             if not fields.get(name)
         ]
-        headers.lease = LeaseClaim(
-            headers.workflow_id,
-            _uuid(LEASE_ID, fields.get(LEASE_ID) or "", faults) if LEASE_ID in fields else "",
-            _number(FENCE, fields[FENCE], 1, faults) if FENCE in fields else 0,
-            token,
-        )
-    headers.tracestate = _trace(TRACESTATE, fields)
-    headers.baggage = _trace(BAGGAGE, fields)
+    if faults:
+        raise ContractValidationError.of(*faults)
+    _check_size(fields)
 
 
-def _find_repeated(metadata: Metadata, faults: list[Violation]) -> None:
-    names = [name for name, _ in metadata if name.startswith("onex-")]
-    faults += [
-        Violation(name, "sent more than once; send it once")
-        for name in sorted({name for name in names if names.count(name) > 1})
-    ]
+def _number(name: str, text: str, least: int) -> int:
+    number = int(text)
+    if not least <= number <= _MAX_NUMBER:
+        fault = Violation(name, f"out of range; it must be {_FORMS[name][1]}")
+        raise ContractValidationError.of(fault)
+    return number
 
 
-def _match(
-    name: str,
-    text: str | bytes,
-    matches: Callable[[str], re.Match[str] | None],
-    wanted: str,
-    faults: list[Violation],
-) -> str:
-    if not isinstance(text, str) or matches(text) is None:
-        faults.append(Violation(name, f"malformed; it must be {wanted}"))
-        return ""
-    return text
+def _check_trace(fields: Mapping[str, str | bytes]) -> None:
+    for name in (TRACESTATE, BAGGAGE):
+        if (size := len(fields.get(name, ""))) > MAX_TRACE_BYTES:
+            raise ResourceExhaustedError(
+                f"header {name} has {size} bytes; at most {MAX_TRACE_BYTES} are allowed",
+                context={"header": name},
+            )
 
 
-def _uuid(name: str, text: str | bytes, faults: list[Violation]) -> str:
-    return _match(name, text, _UUID, "a UUID (RFC 9562)", faults).lower()
-
-
-def _number(name: str, text: str | bytes, least: int, faults: list[Violation]) -> int:
-    if isinstance(text, str) and _NUMBER(text) and least <= (number := int(text)) <= _MAX_NUMBER:
-        return number
-    faults.append(Violation(name, f"malformed; it must be a whole number from {least} to 2^63-1"))
-    return least
-
-
-def _trace(name: str, fields: dict[str, str | bytes]) -> str:
-    text = str(fields.get(name, ""))
-    if len(text) > MAX_TRACE_BYTES:
-        raise ResourceExhaustedError(
-            f"header {name} has {len(text)} bytes; at most {MAX_TRACE_BYTES} are allowed",
-            context={"header": name},
-        )
-    return text
-
-
-def _check_size(fields: dict[str, str | bytes]) -> None:
+def _check_size(fields: Mapping[str, str | bytes]) -> None:
+    _check_trace(fields)
     size = sum(len(name) + len(text) for name, text in fields.items() if name.startswith("onex-"))
     if size > MAX_BYTES:
         longest = max((n for n in fields if n.startswith("onex-")), key=lambda n: len(fields[n]))
@@ -237,8 +232,6 @@ def check(metadata: Sequence[tuple[str, str | bytes]]) -> None:
         raise ContractValidationError.of(*faults)
     fields = dict(metadata)
     _check_size(fields)
-    _trace(TRACESTATE, fields)
-    _trace(BAGGAGE, fields)
 
 
 def _fault_of(name: str, text: str | bytes) -> str:

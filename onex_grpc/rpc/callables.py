@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from onex_grpc.rpc.link import Link
-    from onex_grpc.rpc.outgoing import GivenMetadata, Headers
+    from onex_grpc.rpc.outgoing import Fields, GivenMetadata
 
     Requests = AsyncIterator[Message] | Iterator[Message]
     Serializer = Callable[[object], bytes]
@@ -29,7 +29,7 @@ class RawUnary(Protocol):
         request: Message,
         *,
         timeout: float | None,
-        metadata: Headers,
+        metadata: Fields,
         wait_for_ready: bool | None,
     ) -> Awaitable[Message]: ...
 
@@ -42,7 +42,7 @@ class RawStreaming(Protocol):
         request: object,
         *,
         timeout: float | None,
-        metadata: Headers,
+        metadata: Fields,
         wait_for_ready: bool | None,
     ) -> RawStream: ...
 

@@ -46,6 +46,8 @@ class CorrelationField:
         Raises:
             ContractValidationError: for another id than the call's.
         """
+        if self._top and message.correlation_id == correlation_id and not self._inside:  # type: ignore[attr-defined]
+            return
         for path, holder in self._holders(message):
             found = getattr(holder, _FIELD)
             if not found:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from onex_grpc.rpc.calls import CallRuntime
-    from onex_grpc.rpc.outgoing import Headers
+    from onex_grpc.rpc.outgoing import Fields
 
     Serializer = Callable[[Message], bytes]
     Deserializer = Callable[[bytes], Message]
@@ -111,7 +111,7 @@ class _LocalMethod:
         request: Message,
         *,
         timeout: float | None,
-        metadata: Headers,
+        metadata: Fields,
         wait_for_ready: bool | None,
     ) -> LocalCall:
         raw = self._write(request)
@@ -119,7 +119,7 @@ class _LocalMethod:
         call.start(raw)
         return call
 
-    def _call(self, metadata: Headers, timeout: float | None) -> LocalCall:
+    def _call(self, metadata: Fields, timeout: float | None) -> LocalCall:
         server = self._server
         call = LocalCall(
             server.registry.find(self._path),
@@ -140,7 +140,7 @@ class _LocalStream(_LocalMethod):
         request: object,
         *,
         timeout: float | None,
-        metadata: Headers,
+        metadata: Fields,
         wait_for_ready: bool | None,
     ) -> LocalCall:
         call = self._call(metadata, timeout)

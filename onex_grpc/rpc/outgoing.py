@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import grpc
@@ -30,6 +30,23 @@ if TYPE_CHECKING:
     from onex_grpc.telemetry import AttributeValue, Telemetry
 
 Headers = list[tuple[str, str | bytes]]
+
+
+class Fields(grpc.aio.Metadata):
+    """Headers as they are: grpc.aio only iterates over them, and its own class sorts them into a
+    dictionary of lists first.
+    """
+
+    def __init__(self, fields: Headers) -> None:
+        self._fields = fields
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __iter__(self) -> Iterator[tuple[str, str | bytes]]:
+        return iter(self._fields)
+
+
 GivenMetadata = Sequence[tuple[str, str | bytes]] | None
 
 
@@ -109,7 +126,7 @@ class Outgoing:
             attributes=method.attributes,
         )
 
-    def open(self, timeout: float | None, given: GivenMetadata) -> Headers:
+    def open(self, timeout: float | None, given: GivenMetadata) -> Fields:
         """Settles the deadline and writes the headers.
 
         Args:
@@ -128,7 +145,7 @@ class Outgoing:
         fields = headers.write(self.correlation_id, self._span.traceparent, peer.caller, call)
         if given is not None:
             fields = self._merge(fields, given)
-        return fields
+        return Fields(fields)
 
     def _settle(self, timeout: float | None, call: CallContext | None) -> float | None:
         if call is not None and (remaining := call.remaining()) is not None:

@@ -14,6 +14,7 @@ from onex_grpc import headers
 from onex_grpc.context import CallContext, enter_call
 from onex_grpc.errors import OnexError, UnimplementedError
 from onex_grpc.rpc.status import reason_of, to_status
+from onex_grpc.rpc.transport import incoming
 from onex_grpc.telemetry import Span, SpanKind, is_error, names, rpc_attributes
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Passage:
             ContractValidationError: for malformed headers.
             ResourceExhaustedError: for headers beyond their limit.
         """
-        said = headers.parse(self._context.invocation_metadata())
+        said = headers.parse(incoming.get() or self._context.invocation_metadata())
         correlation_id = said.correlation_id
         if not correlation_id and request is not None and field is not None:
             correlation_id = field.read(request)

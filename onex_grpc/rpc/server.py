@@ -14,6 +14,7 @@ from onex_grpc.errors import ConfigurationError
 from onex_grpc.rpc import limits
 from onex_grpc.rpc.recorder import OWN_SERVICES, Registry
 from onex_grpc.rpc.tls import ServerTls, server_credentials
+from onex_grpc.rpc.transport import incoming
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -51,6 +52,7 @@ class _Methods(grpc.GenericRpcHandler):
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[object, object] | None:
+        incoming.set(handler_call_details.invocation_metadata)
         found = self._methods.get(handler_call_details.method)
         return cast("grpc.RpcMethodHandler[object, object] | None", found)
 

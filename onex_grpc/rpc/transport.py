@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import grpc
 
     from onex_grpc.headers import Metadata
+
+
+# grpc converts a call's metadata at each look; the one that finds the method is enough.
+incoming: Final[ContextVar[Metadata | None]] = ContextVar("onex_incoming_metadata", default=None)
 
 
 class ServerContext(Protocol):

@@ -1,0 +1,194 @@
+"""The processes of `bench.call`: a collector, servers and clients, bare and with everything on.
+
+Run as `python -m bench.call_roles sink`, `… serve bare|full` or `… drive bare|full PORT`; the first
+two print their port, a driver answers each line `CALLS CONCURRENCY` with the seconds it took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+import grpc
+import uvloop
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics_pb2
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as metrics_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_pb2
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as trace_grpc
+
+from onex.v1 import common_pb2, compute_pb2, compute_pb2_grpc
+from onex_grpc.context import CallContext, LeaseClaim, enter_call
+from onex_grpc.lease.admission import LeaseAdmission
+from onex_grpc.lease.keys import PinnedKeys, SigningKey
+from onex_grpc.lease.token import sign_token
+from onex_grpc.lease.verifier import TokenVerifier
+from onex_grpc.rpc import CallRuntime, ClientOptions, Mesh, Server, ServerOptions
+from onex_grpc.store.model import LeaseGrant
+from onex_grpc.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+_KEY: Final = SigningKey.of(bytes(range(32)))
+_OPTIONS: Final = [("grpc.so_reuseport", 0)]
+
+
+class ComputeServicer(compute_pb2_grpc.ComputeNodeServiceServicer):
+    """The work of a call, the same bare and full: next to none."""
+
+    async def ExecuteCompute(
+        self, request: compute_pb2.ModelContractCompute, context: object
+    ) -> compute_pb2.ModelComputeOutput:
+        """Answers with the input."""
+        return compute_pb2.ModelComputeOutput(
+            correlation_id=request.correlation_id, processed_data=request.input_data
+        )
+
+
+class _Traces(trace_grpc.TraceServiceServicer):
+    def Export(  # type: ignore[override]
+        self, request: trace_pb2.ExportTraceServiceRequest, context: object
+    ) -> trace_pb2.ExportTraceServiceResponse:
+        return trace_pb2.ExportTraceServiceResponse()
+
+
+class _Metrics(metrics_grpc.MetricsServiceServicer):
+    def Export(  # type: ignore[override]
+        self, request: metrics_pb2.ExportMetricsServiceRequest, context: object
+    ) -> metrics_pb2.ExportMetricsServiceResponse:
+        return metrics_pb2.ExportMetricsServiceResponse()
+
+
+def sink() -> None:
+    """Takes what is exported, and forgets it."""
+    server = grpc.server(ThreadPoolExecutor(2), options=_OPTIONS)
+    trace_grpc.add_TraceServiceServicer_to_server(_Traces(), server)
+    metrics_grpc.add_MetricsServiceServicer_to_server(_Metrics(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    print(port, flush=True)
+    server.wait_for_termination()
+
+
+async def serve_bare() -> None:
+    """grpc.aio and nothing else."""
+    server = grpc.aio.server(options=_OPTIONS)
+    compute_pb2_grpc.add_ComputeNodeServiceServicer_to_server(ComputeServicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(port, flush=True)
+    await server.wait_for_termination()
+
+
+async def serve_full() -> None:
+    """The SDK's server: lease admission, checks, telemetry as the environment sets it."""
+    runtime = CallRuntime(
+        node="compute/bench",
+        telemetry=Telemetry.from_environment(node="compute/bench"),
+        admissions=[LeaseAdmission(TokenVerifier(PinnedKeys.of(_KEY)))],
+    )
+    server = Server(runtime, ServerOptions())
+    server.add(compute_pb2_grpc.add_ComputeNodeServiceServicer_to_server, ComputeServicer())
+    print(await server.start(), flush=True)
+    await server.wait_stopped()
+
+
+def _request() -> compute_pb2.ModelContractCompute:
+    request = compute_pb2.ModelContractCompute(
+        correlation_id=str(uuid.uuid4()),
+        algorithm_config=compute_pb2.AlgorithmConfig(algorithm_type="sum"),
+        input_data=common_pb2.Data(),
+    )
+    request.input_data.value.list_value.extend([1, 2, 3, 4, 5])
+    return request
+
+
+def _context(number: int, correlation_id: str) -> CallContext:
+    """The call of an orchestrator's workflow: under a lease, as an action."""
+    workflow_id = f"order-{number}"
+    lease_id = str(uuid.UUID(int=number + 1))
+    grant = LeaseGrant(workflow_id, lease_id, 7, "orchestrator/bench", 30_000_000, 3_600_000_000, 3)
+    token = sign_token(_KEY, grant, time.time())
+    return CallContext(
+        correlation_id=correlation_id,
+        action_id=str(uuid.uuid4()),
+        epoch=3,
+        lease=LeaseClaim(workflow_id, lease_id, 7, token),
+        workflow_id=workflow_id,
+    )
+
+
+async def _timed(call: Callable[[int], Awaitable[None]], calls: int, concurrency: int) -> float:
+    async def work(worker: int) -> None:
+        for _ in range(calls // concurrency):
+            await call(worker)
+
+    gc.collect()
+    began = time.perf_counter()
+    await asyncio.gather(*(work(worker) for worker in range(concurrency)))
+    return time.perf_counter() - began
+
+
+async def _rounds(call: Callable[[int], Awaitable[None]]) -> None:
+    for concurrency in (1, 64):
+        await _timed(call, 256, concurrency)
+    print("ready", flush=True)
+    loop = asyncio.get_running_loop()
+    # The loop stays free while it waits, so that what was recorded is exported before the next.
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        calls, concurrency = map(int, line.split())
+        print(await _timed(call, calls, concurrency), flush=True)
+
+
+async def drive_bare(port: str) -> None:
+    """Calls without the SDK."""
+    requests = [_request() for _ in range(64)]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = compute_pb2_grpc.ComputeNodeServiceStub(channel)
+
+        async def call(worker: int) -> None:
+            await stub.ExecuteCompute(requests[worker])
+
+        await _rounds(call)
+
+
+async def drive_full(port: str) -> None:
+    """Calls through the SDK's client, each under its workflow's lease and with a deadline."""
+    requests = [_request() for _ in range(64)]
+    contexts = [_context(i, request.correlation_id) for i, request in enumerate(requests)]
+    mesh = Mesh(
+        {"compute": f"127.0.0.1:{port}"},
+        caller="orchestrator/bench",
+        telemetry=Telemetry.from_environment(node="orchestrator/bench"),
+        options=ClientOptions(default_timeout=30.0),
+    )
+    stub = mesh.stub(compute_pb2_grpc.ComputeNodeServiceStub, "compute")
+
+    async def call(worker: int) -> None:
+        enter_call(contexts[worker])
+        await stub.ExecuteCompute(requests[worker])
+
+    await _rounds(call)
+    await mesh.close()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Plays the part that the arguments name."""
+    match arguments:
+        case ["sink"]:
+            sink()
+        case ["serve", kind]:
+            uvloop.run(serve_bare() if kind == "bare" else serve_full())
+        case ["drive", kind, port]:
+            uvloop.run(drive_bare(port) if kind == "bare" else drive_full(port))
+        case _:
+            sys.exit(str(__doc__))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
