@@ -40,9 +40,10 @@ def prepare_folder(path: Path) -> None:
     Raises:
         ConfigurationError: the folder cannot be made or written, or lies on a network file system.
     """
-    folder = path.parent
+    if _MOUNTS.exists():
+        refuse_network(path, _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape"))
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(21, "it is a folder, not a file")
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -52,8 +53,6 @@ def prepare_folder(path: Path) -> None:
             "this user, or set another state folder",
             context={"path": str(path)},
         ) from error
-    if _MOUNTS.exists():
-        refuse_network(path, _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape"))
 
 
 def refuse_network(path: Path, mountinfo: str) -> None:

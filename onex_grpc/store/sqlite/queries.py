@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # Each alternative repeats the condition of a partial index (see intent_sql), so that nothing but a
 # list of the completed ones walks over the completed ones.
-_CONDITIONS: Final = {
+CONDITIONS: Final = {
     IntentState.PENDING: (
         "state = 1",
         "state IN (2, 3) AND state = 2",
@@ -41,7 +41,12 @@ _CONDITIONS: Final = {
     IntentState.DEAD: ("state = 6",),
 }
 _UNFINISHED: Final = (IntentState.PENDING, IntentState.IN_FLIGHT, IntentState.DEAD)
-_FIGURES: Final = "SELECT count(*), min(created_us) FROM intent WHERE {}"
+OPEN_WORK: Final = (
+    "SELECT s.key, coalesce(w.holder, ''), coalesce(w.expires_us, 0) FROM state s "
+    "LEFT JOIN workflow w ON s.key = ? || w.workflow_id AND w.workflow_id = substr(s.key, ?) "
+    "WHERE s.open = 1 AND s.key >= ? AND s.key < ? ORDER BY s.key"
+)
+FIGURES: Final = "SELECT count(*), min(created_us) FROM intent WHERE {}"
 _PAGE: Final = (
     "SELECT seq, payload, attempts, last_error FROM intent "
     "WHERE seq IN (SELECT seq FROM ({}) ORDER BY seq LIMIT ?2) ORDER BY seq"
@@ -88,9 +93,7 @@ def outcome(connection: apsw.Connection, key: str) -> IdempotencyRecord | None:
 def open_work(connection: apsw.Connection, prefix: str, now_us: int) -> Sequence[OpenWork]:
     """Unfinished work whose key begins with a prefix."""
     rows: list[Row] = connection.execute(
-        "SELECT s.key, coalesce(w.holder, ''), coalesce(w.expires_us, 0) FROM state s "
-        "LEFT JOIN workflow w ON s.key = ? || w.workflow_id AND w.workflow_id = substr(s.key, ?) "
-        "WHERE s.open = 1 AND s.key >= ? AND s.key < ? ORDER BY s.key",
+        OPEN_WORK,
         (WORKFLOW_PREFIX, len(WORKFLOW_PREFIX) + 1, prefix, prefix + chr(0x10FFFF)),
     ).fetchall()
     return [OpenWork(key, holder, max(0, expires_us - now_us)) for key, holder, expires_us in rows]
@@ -112,7 +115,7 @@ def queue_stats(connection: apsw.Connection, now_us: int) -> QueueStats:
     # One transaction, so that all figures are of the same moment.
     with connection:
         figures: dict[IntentState, list[Row]] = {
-            state: connection.execute(_each(state, _FIGURES)).fetchall() for state in _UNFINISHED
+            state: connection.execute(_each(state, FIGURES)).fetchall() for state in _UNFINISHED
         }
         # Sequences have no gaps, so the completed ones need not be counted.
         last: Row | None = connection.execute("SELECT coalesce(max(seq), 0) FROM intent").fetchone()
@@ -129,7 +132,7 @@ def queue_stats(connection: apsw.Connection, now_us: int) -> QueueStats:
 
 
 def _each(state: IntentState, statement: str) -> str:
-    return " UNION ALL ".join(statement.format(condition) for condition in _CONDITIONS[state])
+    return " UNION ALL ".join(statement.format(condition) for condition in CONDITIONS[state])
 
 
 def events(

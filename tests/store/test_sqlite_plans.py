@@ -1,0 +1,57 @@
+"""Statements of the queue never walk over what is finished: each uses the index made for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import apsw
+import pytest
+
+from onex_grpc.store import IntentState, open_store
+from onex_grpc.store.sqlite import intent_sql, queries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+async def plan(path: Path, statement: str, bindings: Sequence[str | int]) -> list[str]:
+    """The steps of a statement's plan, on an empty store."""
+    await (await open_store(path)).close()
+    connection = apsw.Connection(str(path))
+    rows = connection.execute("EXPLAIN QUERY PLAN " + statement, tuple(bindings)).fetchall()
+    connection.close()
+    return [str(row[3]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("statement", "bindings", "index"),
+    [
+        (intent_sql.CLAIM, ("nonce", "worker", 0, 10), "intent_ready"),
+        (intent_sql.DUE, (0, 64), "intent_timed"),
+        (intent_sql.NEXT_DUE, (), "intent_timed"),
+        (intent_sql.HAS_EARLIER, ("o",), "intent_ordered"),
+        (intent_sql.UNBLOCK, ("o",), "intent_ordered"),
+    ],
+)
+async def test_queue_statements_use_their_index(
+    tmp_path: Path, statement: str, bindings: tuple[str | int, ...], index: str
+) -> None:
+    steps = await plan(tmp_path / "s.db", statement, bindings)
+    assert any(index in step for step in steps)
+    assert not any(step == "SCAN intent" for step in steps)
+    assert not any("TEMP B-TREE" in step for step in steps)
+
+
+@pytest.mark.parametrize("state", [IntentState.PENDING, IntentState.IN_FLIGHT, IntentState.DEAD])
+async def test_counts_and_lists_use_partial_indexes(tmp_path: Path, state: IntentState) -> None:
+    for condition in queries.CONDITIONS[state]:
+        steps = await plan(tmp_path / "s.db", queries.FIGURES.format(condition), ())
+        assert all("USING INDEX intent_" in step or "COVERING" in step for step in steps), steps
+
+
+async def test_open_work_reads_one_lease_per_row(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    steps = await plan(path, queries.OPEN_WORK, ("workflow/", 10, "workflow/", "workflow0"))
+    assert any("state_open" in step for step in steps)
+    assert any("PRIMARY KEY (workflow_id=?)" in step for step in steps)
