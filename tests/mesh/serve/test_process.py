@@ -14,7 +14,12 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from onex.v1 import compute_pb2, compute_pb2_grpc, node_pb2, node_pb2_grpc
-from onex_grpc.errors import ConfigurationError, NodeUnavailableError
+from onex_grpc.errors import (
+    ConfigurationError,
+    LeaseRequiredError,
+    NodeUnavailableError,
+    ResourceExhaustedError,
+)
 from onex_grpc.rpc import Mesh
 from onex_grpc.serve.health_client import list_health
 from onex_grpc.testing.otlp import OtlpReceiver
@@ -180,6 +185,52 @@ def test_mistake_is_told_in_one_line(folder: Path, arguments: list[str], said: s
     assert done.stderr.startswith("error: ")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+async def test_state_folder_belongs_to_one_process(folder: Path) -> None:
+    async with NodeProcess("servers.effect:OrderEffects", folder=folder) as first:
+        second = await asyncio.to_thread(
+            onex, "serve", "servers.effect:OrderEffects", "--port", "0", folder=folder
+        )
+        pid = first.pid
+
+    assert second.returncode == 2
+    assert f"{pid}" in second.stderr
+    assert second.stderr.count("\n") == 1
+
+
+def test_state_folder_that_cannot_be_written_is_named(folder: Path) -> None:
+    (folder / "taken").write_text("a file, not a folder")
+    done = onex("serve", "servers.effect:OrderEffects", "--state", "taken", folder=folder)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "taken" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+async def test_concurrent_calls_beyond_the_limit_are_refused(folder: Path) -> None:
+    (folder / "onex.toml").write_text("drain_grace = 0\n[limits]\nconcurrent_calls = 1")
+    async with NodeProcess(PLACE, folder=folder) as process:
+        mesh = Mesh({"compute": process.address})
+        compute = mesh.stub(compute_pb2_grpc.ComputeNodeServiceStub, "compute")
+        running = asyncio.ensure_future(compute.ExecuteCompute(waiting(60.0)))
+        await process.output_line("handler runs")
+        with pytest.raises(ResourceExhaustedError):
+            await compute.ExecuteCompute(waiting(0.0))
+        running.cancel()
+        await asyncio.wait([running])
+        await mesh.close()
+
+
+async def test_leases_are_required_where_set(folder: Path) -> None:
+    environment = {"ONEX_REQUIRE_LEASE": "true"}
+    async with NodeProcess(PLACE, folder=folder, environment=environment) as process:
+        mesh = Mesh({"compute": process.address})
+        compute = mesh.stub(compute_pb2_grpc.ComputeNodeServiceStub, "compute")
+        with pytest.raises(LeaseRequiredError):
+            await compute.ExecuteCompute(waiting(0.0))
+        await mesh.close()
 
 
 async def test_health_command_tells_people_and_programs(folder: Path) -> None:
