@@ -261,6 +261,27 @@ async def test_intents_are_committed_with_the_state(orders: Orders, store: Store
     assert claims[keyed.intent_id].max_attempts == 1
 
 
+async def test_priority_decides_what_is_taken_first(orders: Orders, store: Store) -> None:
+    urgent = notification("urgent@b.invalid")
+    urgent.priority = intent_pb2.INTENT_PRIORITY_CRITICAL
+    orders.emit = (notification(), urgent)
+    plain, critical = (await orders.execute_reduction(place())).intents
+    claims = await store.claim_intents("effect/x", 2, 1_000_000)
+    assert [c.intent_id for c in claims] == [critical.intent_id, plain.intent_id]
+
+
+async def test_order_key_makes_intents_wait_for_each_other(orders: Orders, store: Store) -> None:
+    first, second = notification(), notification()
+    first.order_key = second.order_key = "CD1"
+    orders.emit = (first, second)
+    output = await orders.execute_reduction(place())
+    (claim,) = await store.claim_intents("effect/x", 2, 1_000_000)
+    assert claim.intent_id == output.intents[0].intent_id
+    await store.complete_intents([claim.claim_token])
+    (claim,) = await store.claim_intents("effect/x", 2, 1_000_000)
+    assert claim.intent_id == output.intents[1].intent_id
+
+
 async def test_ids_are_the_same_in_every_run(tmp_path: Path) -> None:
     action_id = str(uuid.uuid4())
     seen = []

@@ -1,0 +1,154 @@
+"""What the fields of the intent queue's messages tell, over a real store."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from onex.v1 import error_pb2, intent_pb2, operation_pb2
+from onex_grpc.intent import IntentQueue
+from onex_grpc.store import Commit, Exact, NewIntent, Store, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from pathlib import Path
+
+Request = intent_pb2.TakeIntentsRequest
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await open_store(tmp_path / "queue.db")
+    yield opened
+    await opened.close()
+
+
+async def emit(store: Store, *names: str) -> None:
+    intents = []
+    for number, name in enumerate(names):
+        intent = intent_pb2.ModelIntent(
+            intent_id=name,
+            target="log",
+            payload=operation_pb2.EffectOperation(
+                message=operation_pb2.MessagePublish(event_type="E")
+            ),
+        )
+        intents.append(
+            NewIntent(
+                intent_id=name,
+                priority=number + 1,
+                max_attempts=2,
+                payload=intent.SerializeToString(),
+                correlation_id="c",
+                traceparent=TRACE,
+            )
+        )
+    await store.commit(Commit("k", Exact(0), b"", "t", intents=intents))
+
+
+class Worker:
+    """A worker's end of one stream."""
+
+    def __init__(self, queue: IntentQueue, *held: str) -> None:
+        self._said: asyncio.Queue[Request | None] = asyncio.Queue()
+        hello = intent_pb2.TakeIntentsHello(worker="effect/w", held_claim_tokens=held)
+        self.say(Request(hello=hello))
+        answers = queue.TakeIntents(self._requests(), None)
+        self.answers: AsyncGenerator[intent_pb2.TakeIntentsResponse, None] = answers  # type: ignore[assignment]
+
+    def say(self, request: Request) -> None:
+        self._said.put_nowait(request)
+
+    def hang_up(self) -> None:
+        self._said.put_nowait(None)
+
+    async def take(self, count: int) -> list[intent_pb2.IntentDelivery]:
+        self.say(Request(credit=intent_pb2.TakeIntentsCredit(count=count)))
+        return [(await anext(self.answers)).delivery for _ in range(count)]
+
+    async def settled(self) -> intent_pb2.IntentSettled:
+        return (await anext(self.answers)).settled
+
+    async def _requests(self) -> AsyncIterator[Request]:
+        while (request := await self._said.get()) is not None:
+            yield request
+
+
+async def test_delivery(store: Store) -> None:
+    await emit(store, "a")
+    worker = Worker(IntentQueue(store))
+    async with aclosing(worker.answers):
+        delivery = (await worker.take(1))[0]
+        assert (delivery.intent.intent_id, delivery.intent.target) == ("a", "log")
+        assert (delivery.attempt, delivery.traceparent) == (1, TRACE)
+        assert delivery.claim_token
+        assert delivery.visibility_timeout.seconds > 0
+
+
+async def test_reports_are_settled(store: Store) -> None:
+    await emit(store, "a", "b", "c")
+    worker = Worker(IntentQueue(store))
+    async with aclosing(worker.answers):
+        first, second, third = (d.claim_token for d in await worker.take(3))
+        worker.say(Request(complete=intent_pb2.TakeIntentsComplete(claim_token=first)))
+        done = await worker.settled()
+        assert (done.claim_token, done.status) == (first, intent_pb2.INTENT_STATUS_COMPLETED)
+        error = error_pb2.ErrorDetail(reason="UNAVAILABLE", message="later")
+        worker.say(Request(fail=intent_pb2.TakeIntentsFail(claim_token=second, error=error)))
+        assert (await worker.settled()).status == intent_pb2.INTENT_STATUS_PENDING
+        dead = intent_pb2.TakeIntentsFail(claim_token=third, error=error, terminal=True)
+        worker.say(Request(fail=dead))
+        assert (await worker.settled()).status == intent_pb2.INTENT_STATUS_DEAD
+    queue = IntentQueue(store)
+    listed = await queue.ListIntents(
+        intent_pb2.ListIntentsRequest(status=intent_pb2.INTENT_STATUS_DEAD), None
+    )
+    kept = listed.intents[0]
+    assert (kept.intent.intent_id, kept.status, kept.attempts) == (
+        "c",
+        intent_pb2.INTENT_STATUS_DEAD,
+        1,
+    )
+    assert kept.last_error == error
+    stats = await queue.GetQueueStats(intent_pb2.GetQueueStatsRequest(), None)
+    assert (stats.pending, stats.in_flight, stats.dead) == (1, 0, 1)
+
+
+async def test_stats_and_pages(store: Store) -> None:
+    await emit(store, "a", "b", "c")
+    queue = IntentQueue(store)
+    pending = intent_pb2.INTENT_STATUS_PENDING
+    page = await queue.ListIntents(intent_pb2.ListIntentsRequest(status=pending, page_size=2), None)
+    rest = await queue.ListIntents(
+        intent_pb2.ListIntentsRequest(status=pending, page_token=page.next_page_token), None
+    )
+    ids = [[q.intent.intent_id for q in answer.intents] for answer in (page, rest)]
+    assert ids == [["a", "b"], ["c"]]
+    assert rest.next_page_token == ""
+    worker = Worker(IntentQueue(store))
+    async with aclosing(worker.answers):
+        token = (await worker.take(2))[0].claim_token
+        worker.say(Request(complete=intent_pb2.TakeIntentsComplete(claim_token=token)))
+        await worker.settled()
+        stats = await queue.GetQueueStats(intent_pb2.GetQueueStatsRequest(), None)
+        assert (stats.pending, stats.in_flight, stats.completed) == (1, 1, 1)
+        assert stats.HasField("oldest_pending_age")
+
+
+async def test_held_claims_go_on_in_the_next_stream(store: Store) -> None:
+    await emit(store, "a")
+    queue = IntentQueue(store)
+    worker = Worker(queue)
+    async with aclosing(worker.answers):
+        token = (await worker.take(1))[0].claim_token
+        worker.hang_up()
+    again = Worker(queue, token, "unknown")
+    async with aclosing(again.answers):
+        lost = await again.settled()
+        assert (lost.claim_token, lost.status) == ("unknown", intent_pb2.INTENT_STATUS_UNSPECIFIED)
+        again.say(Request(complete=intent_pb2.TakeIntentsComplete(claim_token=token)))
+        assert (await again.settled()).status == intent_pb2.INTENT_STATUS_COMPLETED
