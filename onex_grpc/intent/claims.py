@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from onex_grpc.intent.backoff import Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Claims = dict[str, "Claim"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +29,39 @@ class Claim:
 
 
 class ClaimLedger:
-    """The claims of broken streams by worker.
+    """The claims by worker: of its open streams, and of those that broke.
 
     A stream that breaks says nothing about its worker: the claims stay until their visibility
-    timeout. A worker that comes back names those that it still holds; the others it never got, or
-    it died with them, so that they are free at once.
+    timeout. A worker that comes back names those that it still holds.
     """
 
     def __init__(self) -> None:
-        self._orphans: dict[str, dict[str, Claim]] = {}
+        self._open: dict[str, list[Claims]] = {}
+        self._left: dict[str, Claims] = {}
 
-    def leave(self, worker: str, claims: dict[str, Claim]) -> None:
-        """Keeps the claims of a stream that broke."""
+    def come_back(self, worker: str, held: Sequence[str], claims: Claims) -> list[str]:
+        """Opens a stream with the claims that its worker still holds.
+
+        Args:
+            worker: who comes.
+            held: the claim tokens that it names.
+            claims: gets what is known of them; it is the stream's from now on.
+
+        Returns:
+            All claim tokens of the worker, those of its other streams too.
+        """
+        left = self._left.pop(worker, {})
+        claims.update((token, left.get(token, Claim(token))) for token in held)
+        streams = self._open.setdefault(worker, [])
+        streams.append(claims)
+        return [token for stream in streams for token in stream]
+
+    def leave(self, worker: str, claims: Claims) -> None:
+        """Closes a stream; what it still has waits for its worker."""
+        streams = self._open.get(worker, [])
+        # By identity: two streams may hold nothing, and so be equal.
+        streams[:] = [stream for stream in streams if stream is not claims]
+        if not streams:
+            self._open.pop(worker, None)
         if claims:
-            self._orphans.setdefault(worker, {}).update(claims)
-
-    def come_back(self, worker: str, held: list[str]) -> tuple[dict[str, Claim], list[str]]:
-        """The claims that a worker goes on with, and the tokens of those that it does not hold."""
-        orphans = self._orphans.pop(worker, {})
-        kept = {token: orphans.pop(token, Claim(token)) for token in held}
-        return kept, list(orphans)
+            self._left.setdefault(worker, {}).update(claims)

@@ -77,15 +77,14 @@ class WorkerStream:
             raise ContractValidationError.of(Violation("message", "begin the stream with a hello"))
         self._worker = first.hello.worker
         held = list(first.hello.held_claim_tokens)
-        kept, dropped = self._ledger.come_back(self._worker, held)
-        if dropped:
-            await self._store.release_intents(dropped)
+        # What it does not name it never got, or it died with it; nobody needs to wait for that.
+        keep = self._ledger.come_back(self._worker, held, self._claims)
+        await self._store.take_back_intents(self._worker, keep)
         if held:
             alive = await self._store.extend_intents(held, self._visibility_us)
             for token, is_alive in zip(held, alive, strict=True):
-                if is_alive:
-                    self._claims[token] = kept[token]
-                else:
+                if not is_alive:
+                    self._claims.pop(token, None)
                     self._tell(token, LOST)
 
     async def _guarded(self, part: Coroutine[None, None, None]) -> None:

@@ -145,6 +145,13 @@ class IntentStore(Protocol):
         """Gives claims back at once; the attempt does not count."""
         ...
 
+    async def take_back_intents(self, worker: str, keep: Sequence[str]) -> None:
+        """Frees the claims of a worker that it does not hold any more, all but those of `keep`.
+
+        Their attempts count: it may have died of one of them.
+        """
+        ...
+
     async def list_intents(
         self, state: IntentState, after: int, limit: int
     ) -> Sequence[StoredIntent]:

@@ -123,6 +123,25 @@ async def test_released_claim_comes_back_at_once_and_does_not_count(store: Store
     assert again.attempt == 1
 
 
+async def test_what_a_worker_lost_comes_back_and_counts(store: Store) -> None:
+    await emit(store, intent("a"), intent("b"), intent("c"))
+    held, lost = await claim(store, limit=2)
+    await store.claim_intents("effect/other", 1, VISIBILITY)
+    await store.take_back_intents("effect/worker", [held.claim_token])
+    (again,) = await claim(store)
+    assert (again.intent_id, again.attempt) == (lost.intent_id, 2)
+    assert await store.complete_intents([held.claim_token, lost.claim_token]) == [True, False]
+
+
+async def test_a_worker_that_dies_of_an_intent_ends_it(store: Store) -> None:
+    await emit(store, intent("a", max_attempts=2))
+    for _ in range(2):
+        await claim(store)
+        await store.take_back_intents("effect/worker", [])
+    assert await claim(store) == []
+    assert (await store.queue_stats()).dead == 1
+
+
 async def test_failed_intent_waits_before_its_next_attempt(
     store: Store, clock: ManualClock
 ) -> None:

@@ -44,6 +44,10 @@ GIVE_BACK: Final = (
     "UPDATE intent SET state = 1, attempts = attempts - 1, claim = '' "
     "WHERE seq = ? AND claim = ? AND state = 3"
 )
+HELD_BY: Final = (
+    "SELECT seq, claim, attempts, max_attempts, order_key FROM intent "
+    "WHERE state IN (2, 3) AND state = 3 AND timed_us > 0 AND worker = ?"
+)
 RETRY: Final = (
     "UPDATE intent SET state = 2, timed_us = ?, rank_us = ?, claim = '', last_error = ? "
     "WHERE seq = ?"

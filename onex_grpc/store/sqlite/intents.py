@@ -120,6 +120,20 @@ def release(tx: Transaction, claim_tokens: Sequence[str]) -> None:
     tx.changes.ready = True
 
 
+def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
+    """Frees the claims of a worker, all but those of `keep`; their attempts count."""
+    kept = {_parse(token) for token in keep}
+    held: list[Row] = tx.execute(sql.HELD_BY, (worker,)).fetchall()
+    for seq, nonce, attempts, max_attempts, order_key in held:
+        if (seq, nonce) in kept:
+            continue
+        if attempts >= max_attempts:
+            _bury(tx, seq, _vanished(attempts), order_key)
+        else:
+            tx.execute(sql.PROMOTE, (seq,))
+    tx.changes.ready = True
+
+
 def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
     return (
         intent.intent_id,

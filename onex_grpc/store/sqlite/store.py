@@ -139,6 +139,9 @@ class SqliteStore:
     async def release_intents(self, claim_tokens: Sequence[str]) -> None:
         await self._batcher.submit(lambda tx: intents.release(tx, claim_tokens))
 
+    async def take_back_intents(self, worker: str, keep: Sequence[str]) -> None:
+        await self._batcher.submit(lambda tx: intents.take_back(tx, worker, keep))
+
     async def list_intents(
         self, state: IntentState, after: int, limit: int
     ) -> Sequence[StoredIntent]:

@@ -235,6 +235,7 @@ async def test_a_broken_stream_is_not_a_dead_worker(bench: QueueBench) -> None:
     again = await delivered(second)
     assert again.intent == lost.intent
     assert again.claim_token != lost.claim_token
+    assert again.attempt == 2
     second.cancel()
 
 
