@@ -1,0 +1,81 @@
+"""What the README and the docs show: saved, run, called; compared with what they print."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import pytest
+from msgspec import inspect
+
+from onex_grpc.serve.settings import LimitSettings, Settings, TlsSettings
+from onex_grpc.testing.process import NodeProcess
+
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+pytestmark = pytest.mark.timeout(90)
+
+
+def block(text: str, language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    assert found, f"no {language} here"
+    return found[1]
+
+
+def section(heading: str) -> str:
+    return README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+async def run(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+    stdout, stderr = await process.communicate()
+    assert process.returncode == 0, stderr.decode()
+    return stdout.decode()
+
+
+async def test_the_first_node_answers_as_printed(tmp_path: Path) -> None:
+    source = block(section("A first node"), "python")
+    assert len([line for line in source.splitlines() if line.strip()]) <= 20
+    (tmp_path / "shop.py").write_text(source)
+    command = re.search(
+        r"-d '(?P<data>.*?)'.*?http://[^/]+/(?P<method>\S+)",
+        block(section("Calling it from another language"), "console"),
+        re.DOTALL,
+    )
+    assert command
+    async with NodeProcess("shop:Shop", folder=tmp_path) as node:
+        assert node.node == "compute/shop"
+        buf = str(Path(sys.executable).parent / "buf")
+        options = ("--protocol", "grpc", "--http2-prior-knowledge", "-d", command["data"])
+        url = f"http://{node.address}/{command['method']}"
+        printed = await run(buf, "curl", *options, url)
+    assert json.loads(printed)["processedData"] == {"value": 1190}
+
+
+async def test_the_example_of_the_four_kinds_prints_what_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "nodes.md").read_text(encoding="utf-8")
+    (tmp_path / "example.py").write_text(block(page, "python"))
+    assert await run(sys.executable, str(tmp_path / "example.py")) == block(page, "text")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("table", [Settings, LimitSettings, TlsSettings])
+def test_every_setting_stands_on_its_page(table: type) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    kind = inspect.type_info(table)
+    assert isinstance(kind, inspect.StructType)
+    missing = [
+        f.name for f in kind.fields if f"`{f.name}`" not in page and f"[{f.name}" not in page
+    ]
+    assert missing == []
