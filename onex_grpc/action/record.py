@@ -28,6 +28,8 @@ def record_of(request: Request, grant: LeaseGrant, content: bytes) -> ActionReco
         epoch=action.epoch if action.HasField("epoch") else None,
         lease_id=grant.lease_id,
         parent_action_id=action.parent_action_id,
+        # For the audit: its metadata stands nowhere else.
+        request=action.SerializeToString(),
     )
 
 

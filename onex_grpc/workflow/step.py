@@ -66,6 +66,13 @@ class StepRunner:
         self._telemetry = telemetry
         self._traceparent = traceparent
         self._values = values
+        # What happens between steps belongs to the workflow's span.
+        self._between = CallContext(
+            correlation_id=workflow.correlation_id,
+            traceparent=traceparent,
+            workflow_id=workflow.workflow_id,
+        )
+        enter_call(self._between)
 
     async def run(self, step: PlannedStep) -> StepOutcome:
         """Runs a step to its end; a failure that the policy does not retry is an outcome.
@@ -95,6 +102,8 @@ class StepRunner:
         except OnexError as error:
             span.end(error.status.name, error=True, description=error.reason)
             raise
+        finally:
+            enter_call(self._between)
         if outcome.error is None:
             span.end()
         else:

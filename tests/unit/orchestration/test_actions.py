@@ -184,6 +184,17 @@ async def test_a_repeat_gets_the_recorded_reply(house: House, clock: SetClock) -
     assert house.script.calls["task"] == 1
 
 
+async def test_the_whole_action_is_kept_for_the_audit(house: House) -> None:
+    lease = await acquire(house, "w")
+    request = action(lease, UPDATE, epoch=0)
+    request.action.metadata.entries["why"] = "because"
+    request.action.parent_action_id = str(uuid.uuid4())
+    await send(house, request)
+    recorded = await house.store.find_action("w", request.action.action_id)
+    assert recorded is not None
+    assert action_pb2.ModelAction.FromString(recorded.request) == request.action
+
+
 async def test_another_content_under_a_known_id_is_refused(house: House) -> None:
     lease = await acquire(house, "w")
     request = action(lease, DELEGATE)
