@@ -67,6 +67,16 @@ class IntentWorker:
         self._failures = 0
         self._running: asyncio.Task[None] | None = None
 
+    @property
+    def queue(self) -> str:
+        """The node whose intents are taken."""
+        return self._queue
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the queue answered when it was last tried."""
+        return self._reachable
+
     def start(self) -> None:
         """Begins to take intents, as soon as the queue can be reached."""
         self._running = asyncio.create_task(self._run(), name=f"intents of {self._queue}")

@@ -29,7 +29,7 @@ from onex_grpc.store.protocol import Store
 from onex_grpc.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 
     from onex_grpc.container import ModelONEXContainer
 
@@ -99,6 +99,10 @@ class NodeEffect(Node):
     def operations(self) -> Sequence[str]:
         """The names of the targets, and of the messages of the node's own operations."""
         return [*self.targets.names, *self._custom.names]
+
+    async def dependencies(self) -> Mapping[str, bool]:
+        """Whether the queues answer whose intents are taken."""
+        return {worker.queue: worker.reachable for worker in self._workers}
 
     async def start(self) -> None:
         """Opens the targets and begins to take intents.

@@ -16,6 +16,8 @@ from onex.v1 import (
     effect_pb2_grpc,
     intent_pb2,
     intent_pb2_grpc,
+    node_pb2,
+    node_pb2_grpc,
     reducer_pb2_grpc,
 )
 from onex_grpc.contract import data
@@ -69,6 +71,15 @@ class Processes:
     async def completed(self, least: float) -> None:
         """Returns when so many intents are completed."""
         await self.until(lambda stats: stats.completed >= least)
+
+    async def degraded(self) -> node_pb2.NodeHealthStatus:
+        """The health of the effect node, once it misses something."""
+        node = self.mesh.stub(node_pb2_grpc.NodeServiceStub, "effect")
+        while True:
+            response = await node.GetNodeHealth(node_pb2.GetNodeHealthRequest())
+            if response.health.status == node_pb2.HEALTH_STATUS_DEGRADED:
+                return response.health
+            await asyncio.sleep(0.005)
 
     def journal(self) -> Counter[str]:
         with closing(apsw.Connection(str(self.folder / "journal.db"))) as connection:
@@ -182,6 +193,8 @@ async def test_a_killed_reducer_is_found_again(tmp_path: Path) -> None:
         for name in names:
             await processes.reducer.ExecuteReduction(emission(name, journal(name), mail(name)))
         await reducer.kill()
+        health = await processes.degraded()
+        assert dict(health.dependencies) == {"reducer": False}
         await stack.enter_async_context(processes.process("Emitter", "reducer"))
         stats = await processes.until(lambda stats: stats.completed + stats.dead == 80)
         assert stats.dead == 0
