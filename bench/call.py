@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, cast
 
 import grpc
 from rich.console import Console
@@ -50,15 +50,13 @@ class _Process:
         self.first_line = self._read()
 
     def _read(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline().strip()
+        line = cast("IO[str]", self._process.stdout).readline().strip()
         if not line:
             raise SystemExit("a process of the benchmark ended early; see its message above")
         return line
 
     def measure(self, calls: int, concurrency: int) -> float:
         """Seconds for so many calls."""
-        assert self._process.stdin is not None
         print(calls, concurrency, file=self._process.stdin, flush=True)
         return float(self._read())
 

@@ -51,14 +51,14 @@ class ComputeServicer(compute_pb2_grpc.ComputeNodeServiceServicer):
 
 
 class _Traces(trace_grpc.TraceServiceServicer):
-    def Export(  # type: ignore[override]
+    def Export(
         self, request: trace_pb2.ExportTraceServiceRequest, context: object
     ) -> trace_pb2.ExportTraceServiceResponse:
         return trace_pb2.ExportTraceServiceResponse()
 
 
 class _Metrics(metrics_grpc.MetricsServiceServicer):
-    def Export(  # type: ignore[override]
+    def Export(
         self, request: metrics_pb2.ExportMetricsServiceRequest, context: object
     ) -> metrics_pb2.ExportMetricsServiceResponse:
         return metrics_pb2.ExportMetricsServiceResponse()
@@ -67,8 +67,12 @@ class _Metrics(metrics_grpc.MetricsServiceServicer):
 def sink() -> None:
     """Takes what is exported, and forgets it."""
     server = grpc.server(ThreadPoolExecutor(2), options=_OPTIONS)
-    trace_grpc.add_TraceServiceServicer_to_server(_Traces(), server)
-    metrics_grpc.add_MetricsServiceServicer_to_server(_Metrics(), server)
+    trace_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call]
+        _Traces(), server
+    )
+    metrics_grpc.add_MetricsServiceServicer_to_server(  # type: ignore[no-untyped-call]
+        _Metrics(), server
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
