@@ -6,27 +6,25 @@ import logging
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry.exporter.otlp.proto.grpc import exporter as otlp
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.metrics import export as points
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace.export import (
-    BatchSpanProcessor,
-    SpanExporter,
-    SpanExportResult,
-)
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from onex_grpc.telemetry import names
-from onex_grpc.telemetry.recording import Recorder
+from onex_grpc.telemetry.buffer import Buffer, BufferOptions
+from onex_grpc.telemetry.encoding import Encoder
+from onex_grpc.telemetry.recording import RecordedSpan, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from opentelemetry.sdk.trace import ReadableSpan
 
     from onex_grpc.telemetry.metrics import CallMetrics, Histogram
 
@@ -57,23 +55,23 @@ class Outage:
         self._down = failed
 
 
-class QuietSpanExporter(SpanExporter):
-    """The OTLP exporter of the SDK without its line of log per failed attempt."""
+class SpanExporter(OTLPSpanExporter):
+    """The SDK's OTLP exporter with an encoder of our own for the mesh's spans."""
 
-    def __init__(self) -> None:
+    def __init__(self, resource: Resource) -> None:
         _silence()
-        self._inner = OTLPSpanExporter()
-        self._outage = Outage("spans")
+        super().__init__()
+        self._encoder = Encoder(resource)
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Sends spans; drops them when the collector stays away."""
-        result = self._inner.export(spans)
-        self._outage.note(failed=result is not SpanExportResult.SUCCESS)
-        return result
-
-    def shutdown(self) -> None:
-        """Gives up what is being sent and closes the connection."""
-        self._inner.shutdown()
+    def _translate_data(
+        self, data: Sequence[RecordedSpan | ReadableSpan]
+    ) -> ExportTraceServiceRequest:
+        ours = [span for span in data if isinstance(span, RecordedSpan)]
+        theirs = [span for span in data if isinstance(span, ReadableSpan)]
+        request = super()._translate_data(theirs) if theirs else ExportTraceServiceRequest()
+        if ours:
+            request.resource_spans.append(self._encoder.encode(ours))
+        return request
 
 
 def _silence() -> None:
@@ -110,19 +108,25 @@ def _is_given(resource: Resource, key: str) -> bool:
 class SpanPipeline:
     """The recorder of a process with its exporter."""
 
-    def __init__(self, resource: Resource) -> None:
-        self._exporter = QuietSpanExporter()
-        self._processor = BatchSpanProcessor(self._exporter)
-        self.recorder = Recorder(resource, self._processor)
+    def __init__(self, resource: Resource, options: BufferOptions) -> None:
+        self._exporter = SpanExporter(resource)
+        self._outage = Outage("spans")
+        self._buffer = Buffer[RecordedSpan | ReadableSpan](options, self._send)
+        self.recorder = Recorder(resource, self._buffer)
 
     def flush(self) -> None:
         """Sends what has ended; blocks."""
-        self._processor.force_flush()
+        self._buffer.flush()
 
     def close(self) -> None:
         """Gives up what is not sent."""
-        # First the exporter: the processor would wait for its attempts.
+        self._buffer.stop()
         self._exporter.shutdown()
+
+    def _send(self, spans: Sequence[RecordedSpan | ReadableSpan]) -> None:
+        # The exporter knows the SDK's spans only by name: all it does is to translate them.
+        result = self._exporter.export(cast("Sequence[ReadableSpan]", spans))
+        self._outage.note(failed=result is not SpanExportResult.SUCCESS)
 
 
 class MetricPipeline:

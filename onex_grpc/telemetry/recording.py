@@ -1,8 +1,7 @@
-"""Spans that are recorded: standard OpenTelemetry spans, handed to the SDK's batch processor.
+"""Spans that are recorded; the exporter's thread makes standard OpenTelemetry spans of them.
 
 The SDK's tracer is passed by: the sampling decision is made already, and a span of the SDK costs
-twice as much. What is exported is the same, and users' own OpenTelemetry code sees the span as the
-current one.
+five times as much. Users' own OpenTelemetry code sees the span as the current one.
 """
 
 from __future__ import annotations
@@ -13,64 +12,73 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from onex_grpc.telemetry import names
-from onex_grpc.telemetry.redaction import redact_attribute
 from onex_grpc.telemetry.span import Attributes, AttributeValue, Span, SpanKind
 from onex_grpc.telemetry.traceparent import TraceParent, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextvars import Token
     from types import TracebackType
 
+    from opentelemetry.context import Context
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.util import types
 
-_KINDS: Final = {kind: trace.SpanKind(kind.value) for kind in SpanKind}
-_REMOTE_PARENT: Final = (SpanKind.SERVER, SpanKind.CONSUMER)
+    from onex_grpc.telemetry.buffer import Buffer
+
 _RPC: Final[Mapping[SpanKind, names.Side]] = {
     SpanKind.SERVER: "server",
     SpanKind.CLIENT: "client",
 }
-_SCOPE: Final = InstrumentationScope(names.SCOPE, schema_url=names.SCHEMA_URL)
-_OK: Final = Status(StatusCode.UNSET)
 _MAX_LINKS: Final = 128
 
 
-def _span_context(place: TraceParent, *, remote: bool) -> SpanContext:
-    trace_id, span_id = int(place.trace_id, 16), int(place.span_id, 16)
-    return SpanContext(trace_id, span_id, remote, TraceFlags(place.flags))
-
-
 class Recorder:
-    """Where recorded spans go: the resource that they belong to and the processor that exports
-    them.
+    """Where recorded spans go: the process that they belong to, and the buffer before the
+    exporter.
     """
 
-    __slots__ = ("processor", "resource")
+    __slots__ = ("buffer", "resource")
 
-    def __init__(self, resource: Resource, processor: SpanProcessor) -> None:
+    def __init__(self, resource: Resource, buffer: Buffer[RecordedSpan | ReadableSpan]) -> None:
         self.resource = resource
-        self.processor = processor
+        self.buffer = buffer
 
 
 class RecordedSpan(Span):
-    """A span that will be exported."""
+    """A span that will be exported.
+
+    Attributes:
+        name: what is done.
+        kind: the part in the trace.
+        place: its own ids.
+        parent: the ids of the span above; None for the first of a trace.
+        attributes: what was set.
+        links: related places.
+        events: moments that users' own OpenTelemetry code has noted.
+        started_ns: start, in nanoseconds of the Unix epoch.
+        ended_ns: end, likewise; 0 while it runs.
+        error: whether it ended as an error.
+        description: what went wrong.
+    """
 
     __slots__ = (
-        "_attributes",
-        "_ended",
-        "_events",
-        "_kind",
-        "_links",
-        "_name",
-        "_parent",
-        "_place",
         "_recorder",
-        "_started",
         "_token",
+        "attributes",
+        "description",
+        "ended_ns",
+        "error",
+        "events",
+        "kind",
+        "links",
+        "name",
+        "parent",
+        "place",
+        "started_ns",
     )
     recording = True
 
@@ -81,52 +89,35 @@ class RecordedSpan(Span):
         kind: SpanKind,
         place: TraceParent,
         parent: TraceParent | None,
-        attributes: dict[str, AttributeValue],
+        attributes: dict[str, types.AnyValue],
         links: Sequence[str],
     ) -> None:
         super().__init__(str(place))
         self._recorder = recorder
-        self._name = name
-        self._kind = kind
-        self._place = place
-        self._parent = parent
-        self._attributes: dict[str, types.AnyValue] = {**attributes}
-        self._links: list[Link] = []
-        self._events: list[Event] = []
-        self._ended = False
-        self._token: object = None
+        self.name = name
+        self.kind = kind
+        self.place = place
+        self.parent = parent
+        self.attributes = attributes
+        self.links: list[TraceParent] = []
+        self.events: list[Event] = []
+        self.error = False
+        self.description = ""
+        self._token: Token[Context] | None = None
         for link in links:
             self.add_link(link)
-        self._started = time.time_ns()
-
-    @property
-    def context(self) -> SpanContext:
-        """The span's place in the trace, as OpenTelemetry has it."""
-        return _span_context(self._place, remote=False)
+        self.ended_ns = 0
+        self.started_ns = time.time_ns()
 
     def set(self, key: str, value: AttributeValue) -> None:
         """Sets an attribute."""
-        self._attributes[key] = value
-
-    def set_foreign(self, key: str, value: types.AnyValue) -> None:
-        """Sets an attribute of any type that OpenTelemetry knows, for users' own OpenTelemetry
-        code.
-        """
-        self._attributes[key] = value
-
-    def add_event(self, event: Event) -> None:
-        """Adds a moment of the span's time, for users' own OpenTelemetry code."""
-        self._events.append(event)
-
-    def rename(self, name: str) -> None:
-        """Gives the span another name, for users' own OpenTelemetry code."""
-        self._name = name
+        self.attributes[key] = value
 
     def add_link(self, traceparent: str) -> None:
         """Relates the span to another place; the first 128 count, as in the SDK."""
         place = parse(traceparent)
-        if place is not None and len(self._links) < _MAX_LINKS:
-            self._links.append(Link(_span_context(place, remote=True)))
+        if place is not None and len(self.links) < _MAX_LINKS:
+            self.links.append(place)
 
     def attach(self) -> None:
         """Makes the span OpenTelemetry's current one for the rest of the running task."""
@@ -134,37 +125,19 @@ class RecordedSpan(Span):
 
     def end(self, status: str = "OK", error: bool | None = None, description: str = "") -> None:
         """Ends the span and hands it to the exporter."""
-        if self._ended:
+        if self.ended_ns:
             return
-        self._ended = True
-        ended = time.time_ns()
-        side = _RPC.get(self._kind)
+        self.ended_ns = time.time_ns()
+        side = _RPC.get(self.kind)
         if side is not None:
-            self._attributes.setdefault(names.RPC_STATUS, status)
+            self.attributes.setdefault(names.RPC_STATUS, status)
         if error is None:
             error = status != "OK" if side is None else names.is_error(side, status)
         if error:
-            self._attributes.setdefault(names.ERROR_TYPE, status)
-        outcome = Status(StatusCode.ERROR, description or None) if error else _OK
-        self._recorder.processor.on_end(self._readable(ended, outcome))
-
-    def _readable(self, ended: int, outcome: Status) -> ReadableSpan:
-        parent = self._parent
-        remote = self._kind in _REMOTE_PARENT
-        return ReadableSpan(
-            self._name,
-            context=self.context,
-            parent=None if parent is None else _span_context(parent, remote=remote),
-            resource=self._recorder.resource,
-            attributes={k: redact_attribute(k, v) for k, v in self._attributes.items()},
-            events=self._events,
-            links=self._links,
-            kind=_KINDS[self._kind],
-            status=outcome,
-            start_time=self._started,
-            end_time=ended,
-            instrumentation_scope=_SCOPE,
-        )
+            self.error = True
+            self.description = description
+            self.attributes.setdefault(names.ERROR_TYPE, status)
+        self._recorder.buffer.put(self)
 
     def __enter__(self) -> RecordedSpan:
         super().__enter__()
@@ -177,7 +150,8 @@ class RecordedSpan(Span):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        otel_context.detach(self._token)  # type: ignore[arg-type]
+        if self._token is not None:
+            otel_context.detach(self._token)
         super().__exit__(exc_type, exc, traceback)
 
 
@@ -190,25 +164,26 @@ class _CurrentSpan(trace.Span):
         self._span = span
 
     def get_span_context(self) -> SpanContext:
-        return self._span.context
+        place = self._span.place
+        trace_id, span_id = int(place.trace_id, 16), int(place.span_id, 16)
+        return SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(place.flags))
 
     def is_recording(self) -> bool:
-        return True
+        return not self._span.ended_ns
 
     def set_attribute(self, key: str, value: types.AnyValue) -> None:
-        self._span.set_foreign(key, value)
+        self._span.attributes[key] = value
 
     def set_attributes(self, attributes: Mapping[str, types.AnyValue]) -> None:
-        for key, value in attributes.items():
-            self._span.set_foreign(key, value)
+        self._span.attributes.update(attributes)
 
     def add_event(
         self, name: str, attributes: types.Attributes = None, timestamp: int | None = None
     ) -> None:
-        self._span.add_event(Event(name, attributes, timestamp))
+        self._span.events.append(Event(name, attributes, timestamp))
 
     def update_name(self, name: str) -> None:
-        self._span.rename(name)
+        self._span.name = name
 
     def record_exception(
         self,
@@ -220,7 +195,7 @@ class _CurrentSpan(trace.Span):
         # Its class only: the text of an unknown exception may hold anything.
         kind = type(exception)
         facts = {**(attributes or {}), "exception.type": f"{kind.__module__}.{kind.__qualname__}"}
-        self._span.add_event(Event("exception", facts, timestamp))
+        self._span.events.append(Event("exception", facts, timestamp))
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Left out: the outcome of the mesh's spans is that of the call."""
@@ -229,17 +204,28 @@ class _CurrentSpan(trace.Span):
         """Left out: the mesh ends its spans."""
 
 
+class _ForeignSpans(SpanProcessor):
+    """Takes the spans of OpenTelemetry's own tracers into the same buffer."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.context is not None and span.context.trace_flags.sampled:
+            self._recorder.buffer.put(span)
+
+
 def install(recorder: Recorder) -> None:
     """Makes the recorder's exporter that of OpenTelemetry's global tracers, if they have none."""
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         provider = TracerProvider(resource=recorder.resource, shutdown_on_exit=False)
-        provider.add_span_processor(recorder.processor)
+        provider.add_span_processor(_ForeignSpans(recorder))
         trace.set_tracer_provider(provider)
 
 
-def attributes_of(given: Attributes | None, correlation_id: str) -> dict[str, AttributeValue]:
+def attributes_of(given: Attributes | None, correlation_id: str) -> dict[str, types.AnyValue]:
     """The first attributes of a span: what was given, and the correlation id."""
-    attributes = dict(given) if given else {}
+    attributes: dict[str, types.AnyValue] = {**given} if given else {}
     if correlation_id:
         attributes[names.CORRELATION_ID] = correlation_id
     return attributes

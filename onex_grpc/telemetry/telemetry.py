@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from onex_grpc.errors import ConfigurationError
 from onex_grpc.telemetry import names, traceparent
+from onex_grpc.telemetry.buffer import BufferOptions
 from onex_grpc.telemetry.metrics import CallMetrics
 from onex_grpc.telemetry.sampling import Sampler, sampler_from
 from onex_grpc.telemetry.span import Attributes, Span, SpanKind
@@ -64,6 +65,7 @@ class Telemetry:
             return cls()
         # Before any thread starts, so that a setting that cannot be used leaves none behind.
         sampler, interval = sampler_from(environment), _interval(environment)
+        options = BufferOptions.of(environment)
         # Imported here: a process without a collector need not load the SDK.
         from onex_grpc.telemetry import exporting
 
@@ -72,7 +74,7 @@ class Telemetry:
         histograms = CallMetrics() if metrics else None
         return cls(
             sampler=sampler,
-            spans=exporting.SpanPipeline(resource) if traces else None,
+            spans=exporting.SpanPipeline(resource, options) if traces else None,
             metrics=histograms,
             metric_pipeline=None
             if histograms is None

@@ -161,7 +161,7 @@ async def test_absent_collector_is_told_once_and_holds_nothing_up(
 
     for _ in range(3):
         telemetry.start_span("lost", SpanKind.INTERNAL).end()
-        await asyncio.to_thread(telemetry.recorder.processor.force_flush)
+        await asyncio.to_thread(telemetry.recorder.buffer.flush)
     started = time.monotonic()
     await telemetry.shutdown(timeout=1.0)
 
