@@ -47,6 +47,19 @@ class Recorder:
         self.resource = resource
         self.buffer = buffer
 
+    def start_span(
+        self,
+        name: str,
+        kind: SpanKind,
+        place: TraceParent,
+        parent: TraceParent | None,
+        attributes: Attributes | None,
+        links: Sequence[str],
+    ) -> RecordedSpan:
+        """Starts a span at a place in a trace; `attributes` are copied."""
+        first: dict[str, types.AnyValue] = {**attributes} if attributes else {}
+        return RecordedSpan(self, name, kind, place, parent, first, links)
+
 
 class RecordedSpan(Span):
     """A span that will be exported.
@@ -221,11 +234,3 @@ def install(recorder: Recorder) -> None:
         provider = TracerProvider(resource=recorder.resource, shutdown_on_exit=False)
         provider.add_span_processor(_ForeignSpans(recorder))
         trace.set_tracer_provider(provider)
-
-
-def attributes_of(given: Attributes | None, correlation_id: str) -> dict[str, types.AnyValue]:
-    """The first attributes of a span: what was given, and the correlation id."""
-    attributes: dict[str, types.AnyValue] = {**given} if given else {}
-    if correlation_id:
-        attributes[names.CORRELATION_ID] = correlation_id
-    return attributes

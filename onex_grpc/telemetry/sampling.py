@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.errors import ConfigurationError
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from onex_grpc.telemetry.traceparent import TraceParent
 
-_LOW_64: Final = (1 << 64) - 1
+_ALL: Final = 1 << 64
 _RATIOS: Final[Mapping[str, float | None]] = {
     "always_on": 1.0,
     "always_off": 0.0,
@@ -27,16 +27,21 @@ class Sampler:
     Attributes:
         ratio: the share, 0.0 to 1.0.
         follow_parent: a call that belongs to a trace already goes by its caller's decision.
+        bound: the trace is kept if the low 64 bits of its id are below it.
     """
 
     ratio: float
     follow_parent: bool
+    bound: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bound", round(self.ratio * _ALL))
 
     def keeps_root(self, trace_id: str) -> bool:
         """Whether a trace is recorded (TraceIdRatioBased of the OpenTelemetry SDK: the low 64 bits
         below a bound).
         """
-        return int(trace_id[16:], 16) < round(self.ratio * (_LOW_64 + 1))
+        return int(trace_id[16:], 16) < self.bound
 
     def keeps_child(self, parent: TraceParent) -> bool:
         """Whether a span below this parent is recorded."""

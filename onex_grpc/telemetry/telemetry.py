@@ -14,6 +14,7 @@ from onex_grpc.telemetry.buffer import BufferOptions
 from onex_grpc.telemetry.metrics import CallMetrics
 from onex_grpc.telemetry.sampling import Sampler, sampler_from
 from onex_grpc.telemetry.span import Attributes, Span, SpanKind
+from onex_grpc.telemetry.traceparent import is_sampled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_LENGTH: Final = 55
 _NEVER: Final = Sampler(0.0, follow_parent=False)
 
 
@@ -115,22 +117,26 @@ class Telemetry:
         recorder = self.recorder
         if recorder is None:
             return Span(parent)
+        sampler = self._sampler
+        if sampler.follow_parent and len(parent) == _LENGTH and not is_sampled(parent):
+            # Nearly all calls, where few are sampled: headers are checked when they come in.
+            return Span(parent)
         above = traceparent.parse(parent) if parent else None
         if above is None:
             trace_id = traceparent.new_trace_id()
-            kept = self._sampler.keeps_root(trace_id)
+            kept = sampler.keeps_root(trace_id)
             place = traceparent.root(trace_id, sampled=kept)
         else:
-            kept = self._sampler.keeps_child(above)
+            kept = sampler.keeps_child(above)
             if not kept and not above.sampled:
                 return Span(parent)
             place = traceparent.child(above, sampled=kept)
         if not kept:
             return Span(str(place))
-        from onex_grpc.telemetry.recording import RecordedSpan, attributes_of
-
-        first = attributes_of(attributes, correlation_id)
-        return RecordedSpan(recorder, name, kind, place, above, first, links)
+        span = recorder.start_span(name, kind, place, above, attributes, links)
+        if correlation_id:
+            span.set(names.CORRELATION_ID, correlation_id)
+        return span
 
     def record_call(self, side: names.Side, method: str, status: str, seconds: float) -> None:
         """Counts a finished call in `rpc.server.call.duration` or `rpc.client.call.duration`.

@@ -103,6 +103,41 @@ async def test_secrets_do_not_leave(receiver: OtlpReceiver) -> None:
     assert "hunter2" not in str(span)
 
 
+FOREIGN = """
+import asyncio
+from opentelemetry import trace
+from onex_grpc.telemetry import SpanKind, Telemetry
+
+async def main():
+    telemetry = Telemetry.from_environment(service_name="shop")
+    telemetry.install()
+    with telemetry.start_span("ours", SpanKind.INTERNAL, correlation_id="c-1") as span:
+        with trace.get_tracer("library").start_as_current_span("theirs"):
+            pass
+        current = trace.get_current_span()
+        current.set_attributes({"number": 7, "ratio": 0.5, "yes": True, "names": ["a", "b"]})
+        current.add_event("noted", {"dsn": "hunter2"})
+        current.record_exception(ValueError("hunter2"))
+        current.update_name("ours, renamed")
+    await telemetry.shutdown()
+
+asyncio.run(main())
+"""
+
+
+def test_spans_of_other_opentelemetry_code_join_the_trace(receiver: OtlpReceiver) -> None:
+    # In a process of its own, for OpenTelemetry's global provider can be set but once.
+    subprocess.run([sys.executable, "-c", FOREIGN], check=True)
+
+    spans = {span.name: span for span in receiver.wait_for(2)}
+    ours, theirs = spans["ours, renamed"], spans["theirs"]
+    assert (theirs.trace_id, theirs.parent_id) == (ours.trace_id, ours.span_id)
+    assert theirs.service == ours.service == "shop"
+    assert ours.attributes[names.CORRELATION_ID] == "c-1"
+    assert [ours.attributes[k] for k in ("number", "ratio", "yes")] == [7, 0.5, True]
+    assert "hunter2" not in str(spans)
+
+
 async def test_sampling_is_decided_at_the_root(
     receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
