@@ -76,9 +76,13 @@ def health(address: str, as_json: bool, timeout: float, config: Path | None) -> 
 
 
 async def _ask(address: str, tls: ClientTls | None, timeout: float) -> Report:
+    statuses = await list_health(address, tls, timeout)
+    if statuses.get("") != "SERVING":
+        # It is starting or draining, and answers nothing else now.
+        click.echo(f"{address}: NOT_SERVING", err=True)
+        sys.exit(1)
     mesh = Mesh({"node": address}, tls=tls)
     try:
-        statuses = await list_health(address, tls, timeout)
         about = mesh.stub(node_pb2_grpc.NodeServiceStub, "node")
         described = await about.DescribeNode(node_pb2.DescribeNodeRequest(), timeout=timeout)
         looked = await about.GetNodeHealth(node_pb2.GetNodeHealthRequest(), timeout=timeout)

@@ -19,7 +19,8 @@ from onex_grpc.telemetry.traceparent import is_sampled
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onex_grpc.telemetry.exporting import MetricPipeline, SpanPipeline
+    from onex_grpc.telemetry.exporting import SpanPipeline
+    from onex_grpc.telemetry.metric_export import MetricPipeline
 
 _log = logging.getLogger(__name__)
 _ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -69,7 +70,7 @@ class Telemetry:
         sampler, interval = sampler_from(environment), _interval(environment)
         options = BufferOptions.of(environment)
         # Imported here: a process without a collector need not load the SDK.
-        from onex_grpc.telemetry import exporting
+        from onex_grpc.telemetry import exporting, metric_export
 
         name = service_name or f"onex.{node.replace('/', '.')}".rstrip(".")
         resource = exporting.make_resource(name, node)
@@ -80,7 +81,7 @@ class Telemetry:
             metrics=histograms,
             metric_pipeline=None
             if histograms is None
-            else exporting.MetricPipeline(histograms, resource, interval),
+            else metric_export.MetricPipeline(histograms, resource, interval),
         )
 
     def install(self) -> None:
@@ -155,7 +156,7 @@ class Telemetry:
         pipelines = [p for p in (self._spans, self._metric_pipeline) if p is not None]
         if not pipelines:
             return
-        from onex_grpc.telemetry.exporting import in_background
+        from onex_grpc.telemetry.outage import in_background
 
         loop = asyncio.get_running_loop()
         flushed = [asyncio.Event() for _ in pipelines]

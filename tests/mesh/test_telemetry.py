@@ -202,7 +202,7 @@ async def test_absent_collector_is_told_once_and_holds_nothing_up(
 
     assert time.monotonic() - started < 2.0
     told = [r for r in caplog.records if r.levelno >= logging.WARNING]
-    assert [r.name for r in told] == ["onex_grpc.telemetry.exporting"]
+    assert [r.name for r in told] == ["onex_grpc.telemetry.outage"]
 
 
 async def test_nothing_is_recorded_without_a_collector(monkeypatch: pytest.MonkeyPatch) -> None:
