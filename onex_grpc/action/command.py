@@ -38,15 +38,6 @@ def copy_step_command(step: orchestrator_pb2.WorkflowStep) -> Command:
     return reducer
 
 
-def payload_of(command: Command) -> action_pb2.ActionPayload:
-    """The payload of the action that carries this command."""
-    if isinstance(command, compute_pb2.ModelContractCompute):
-        return action_pb2.ActionPayload(compute=command)
-    if isinstance(command, effect_pb2.ModelContractEffect):
-        return action_pb2.ActionPayload(effect=command)
-    return action_pb2.ActionPayload(reducer=command)
-
-
 def complete(
     command: Command, *, correlation_id: str, action_id: str, issued_at: Timestamp
 ) -> None:

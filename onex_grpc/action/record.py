@@ -70,16 +70,16 @@ def replay(request: Request, content: bytes, known: RecordedAction) -> Response:
         AlreadyExistsError: when its content was another, or it has no reply of its own.
         OnexError: the recorded failure.
     """
-    if known.content_hash != content:
-        raise other_content(request)
-    if known.error:
-        raise from_detail(error_pb2.ErrorDetail.FromString(known.error))
-    if not known.reply:
+    if not known.reply and not known.error:
         # The engine's own steps: their results are in the workflow's state, not in replies.
         raise AlreadyExistsError(
             f"action {request.action.action_id} is a step of workflow {request.workflow_id};"
             " read its result with GetWorkflow"
         )
+    if known.content_hash != content:
+        raise other_content(request)
+    if known.error:
+        raise from_detail(error_pb2.ErrorDetail.FromString(known.error))
     response = Response.FromString(known.reply)
     response.epoch = known.epoch
     return response

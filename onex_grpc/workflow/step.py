@@ -10,10 +10,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from onex.v1 import action_pb2, common_pb2, orchestrator_pb2
-from onex_grpc.action.command import Command, complete, copy_step_command, payload_of
+from onex_grpc.action.command import complete, copy_step_command
 from onex_grpc.action.ids import derive_action_id
 from onex_grpc.context import CallContext, enter_call
-from onex_grpc.contract.action import content_hash
 from onex_grpc.errors import LeaseExpiredError, OnexError, StaleFenceError
 from onex_grpc.rpc.status import error_detail
 from onex_grpc.store.model import ActionRecord
@@ -120,7 +119,7 @@ class StepRunner:
         except OnexError as error:
             return self._failed(step, error, attempts=0, seconds=0.0)
         issued_at = _now()
-        record = self._record(step, action_id, command, issued_at)
+        record = self._record(step, action_id, issued_at)
         complete(
             command,
             correlation_id=workflow.correlation_id,
@@ -159,20 +158,13 @@ class StepRunner:
             workflow_id=workflow.workflow_id,
         )
 
-    def _record(
-        self, step: PlannedStep, action_id: str, command: Command, issued_at: Timestamp
-    ) -> ActionRecord:
+    def _record(self, step: PlannedStep, action_id: str, issued_at: Timestamp) -> ActionRecord:
         workflow, guard = self._workflow, self._held.guard
-        action = action_pb2.ModelAction(
-            action_type=_DELEGATE,
-            target_node=step.target,
-            command_payload=payload_of(command),
-            correlation_id=workflow.correlation_id,
-        )
         return ActionRecord(
             scope=workflow.workflow_id,
             action_id=action_id,
-            content_hash=content_hash(action),
+            # The content of a step follows from that of its workflow.
+            content_hash=workflow.content,
             action_type=_DELEGATE,
             target=step.target,
             correlation_id=workflow.correlation_id,
