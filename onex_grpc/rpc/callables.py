@@ -157,10 +157,14 @@ class StubChannel:
         _registered_method: bool = False,
     ) -> UnaryUnary:
         """A method with one request and one response."""
+        write, read, direct = request_serializer, response_deserializer, self._link.direct
         return UnaryUnary(
             self._link,
             method,
-            lambda channel: channel.unary_unary(method, request_serializer, response_deserializer),
+            lambda channel: (
+                direct.method(channel, method, write, read)
+                or channel.unary_unary(method, write, read)
+            ),
         )
 
     def unary_stream(

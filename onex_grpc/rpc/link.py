@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from onex_grpc.rpc.direct import DirectCalls
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,6 +24,7 @@ class Link:
 
     Attributes:
         peer: who is at its other end.
+        direct: unary methods that pass grpc.aio by.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class Link:
         files: CertificateFiles | None = None,
     ) -> None:
         self.peer = peer
+        self.direct = DirectCalls()
         self.channel = connect()
         self._connect = connect
         self._files = files
@@ -57,6 +61,7 @@ class Link:
 
     async def close(self) -> None:
         """Closes the connection; calls in flight fail."""
+        self.direct.cancel()
         for channel in (self.channel, *self._retired):
             await channel.close()
 

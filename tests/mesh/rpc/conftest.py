@@ -9,7 +9,16 @@ import grpc
 import pytest
 
 from onex.v1 import compute_pb2_grpc
-from onex_grpc.rpc import CallRuntime, ClientOptions, LocalServer, Mesh, Server, ServerOptions
+from onex_grpc.rpc import (
+    CallRuntime,
+    ClientOptions,
+    LocalServer,
+    Mesh,
+    Server,
+    ServerOptions,
+    direct,
+)
+from onex_grpc.rpc.direct import is_tested
 from onex_grpc.telemetry import NO_TELEMETRY
 from tests.mesh.rpc.probe import Probe, StreamProbe, StreamStub, add_probes
 
@@ -41,8 +50,7 @@ class Node:
         return self.mesh.stub(StreamStub, "compute/probe")
 
 
-@pytest.fixture
-async def network() -> AsyncIterator[Node]:
+async def _serve() -> AsyncIterator[Node]:
     """A node behind a socket, messages limited to 1,500 bytes."""
     runtime = CallRuntime(node="compute/probe", telemetry=NO_TELEMETRY)
     server = Server(runtime, ServerOptions(message_bytes=1500))
@@ -54,6 +62,22 @@ async def network() -> AsyncIterator[Node]:
     yield Node(runtime, server, mesh, probe, streams, address)
     await mesh.close()
     await server.drain(0.0)
+
+
+@pytest.fixture
+async def network() -> AsyncIterator[Node]:
+    """A node behind a socket."""
+    assert is_tested(), "widen or narrow onex_grpc.rpc.direct.TESTED for this grpc"
+    async for found in _serve():
+        yield found
+
+
+@pytest.fixture
+async def public_network(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Node]:
+    """The same, called through grpc.aio as with a grpc that is not known."""
+    monkeypatch.setattr(direct, "TESTED", ((0, 0), (0, 0)))
+    async for found in _serve():
+        yield found
 
 
 @pytest.fixture
@@ -69,7 +93,7 @@ async def local() -> AsyncIterator[Node]:
     await server.drain(0.0)
 
 
-@pytest.fixture(params=["network", "local"])
+@pytest.fixture(params=["network", "public_network", "local"])
 def node(request: pytest.FixtureRequest) -> Node:
     """The node by either transport."""
     found = request.getfixturevalue(request.param)
