@@ -17,6 +17,8 @@ from onex_grpc.workflow.assign import AssignError
 from onex_grpc.workflow.fieldpath import FieldPath, parse_path
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
 
@@ -88,16 +90,16 @@ _NULL: Final = Value(null_value=0)  # type: ignore[arg-type]
 
 
 def compile_binding(
-    command: Descriptor, field: str, text: str, visible: frozenset[str]
+    command: Descriptor, field: str, text: str, sees: Callable[[str], bool]
 ) -> CompiledBinding:
-    """Compiles a binding into a type of command, over the outputs of the visible steps.
+    """Compiles a binding into a type of command, over the outputs of the steps that it sees.
 
     Raises:
         ContractValidationError: when the field does not exist or the expression is unsound; names
             `field` or `expression`.
     """
     # Only what is read is declared, so that one compiled expression serves many plans.
-    return _compile(command, field, text, frozenset(_OUTPUT.findall(text)) & visible)
+    return _compile(command, field, text, frozenset(filter(sees, _OUTPUT.findall(text))))
 
 
 @lru_cache(maxsize=4096)

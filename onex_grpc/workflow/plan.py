@@ -155,10 +155,16 @@ class _Graph:
                 violations.append(Violation(field, fault))
         return tuple(dict.fromkeys(found))
 
+    def comes_before(self, step_id: str, index: int) -> bool:
+        """Whether a step has always ended when another one begins."""
+        other = self.by_id.get(step_id)
+        if other is None:
+            return False
+        return other < index if self.sequential else other in self.before[index]
+
     def close_over_dependencies(self, violations: list[Violation]) -> None:
         """Finds all steps before each one, in topological order (Kahn's algorithm)."""
         if self.sequential:
-            self.before = [frozenset(range(index)) for index in self.indexes]
             return
         before: list[frozenset[int]] = [frozenset()] * len(self.steps)
         missing = [len(direct) for direct in self.direct]
@@ -215,12 +221,15 @@ def _bindings(
     command = (
         step.effect if kind == "effect" else (step.compute if kind == "compute" else step.reducer)
     )
-    visible = frozenset(graph.steps[other].step_id for other in graph.before[index])
+
+    def sees(step_id: str) -> bool:
+        return graph.comes_before(step_id, index)
+
     compiled = []
     for position, binding in enumerate(step.bindings):
         field = step_field(index, f"bindings[{position}]")
         try:
-            one = compile_binding(_COMMANDS[kind], binding.field, binding.expression, visible)
+            one = compile_binding(_COMMANDS[kind], binding.field, binding.expression, sees)
             one.path.check_indexes(command)
             compiled.append(one)
         except ContractValidationError as error:
