@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from onex.v1 import common_pb2, lease_pb2, orchestrator_pb2
+from onex_grpc.context import CallContext, enter_call
 from onex_grpc.contract import data
 from onex_grpc.errors import (
     AlgorithmNotFoundError,
@@ -394,10 +395,13 @@ async def test_the_next_process_goes_on_where_the_last_one_stopped(
     house: House, successor: Callable[[], AbstractAsyncContextManager[House]]
 ) -> None:
     contract = workflow(effect("a"), effect("b"), compute("c", bind="input.who"))
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    enter_call(CallContext(contract.correlation_id, traceparent=trace))
     gate = house.script.gate("b")
     waiting = asyncio.create_task(run(house, contract))
     await house.script.entered["b"].wait()
     before = house.script.seen["b"].lease
+    enter_call(CallContext(contract.correlation_id))
     async with successor() as house_after:
         with pytest.raises(NodeUnavailableError):
             await waiting
@@ -407,6 +411,7 @@ async def test_the_next_process_goes_on_where_the_last_one_stopped(
     assert data.unpack(output.orchestration_result.step_results[2].output) == "world"
     assert house.script.calls == {"a": 1, "b": 2, "c": 1}
     assert house.effect.keys[1] == house.effect.keys[2]
+    assert house.script.seen["c"].traceparent.split("-")[1] == trace.split("-")[1]
     after = house.script.seen["b"].lease
     assert before is not None
     assert after is not None
