@@ -68,8 +68,16 @@ def test_other_metadata_is_left_alone() -> None:
     assert said == headers.parse(())
 
 
-def test_traceparent_beyond_all_measure_is_dropped() -> None:
-    assert headers.parse(((headers.TRACEPARENT, "0" * 1000),)).traceparent == ""
+@pytest.mark.parametrize(
+    "text", ["0" * 1000, "0" * 55, "junk", "00-" + "A" * 32 + "-" + "b" * 16 + "-01"]
+)
+def test_malformed_traceparent_is_dropped(text: str) -> None:
+    assert headers.parse(((headers.TRACEPARENT, text),)).traceparent == ""
+
+
+def test_traceparent_of_a_later_version_is_kept() -> None:
+    text = "01-" + "a" * 32 + "-" + "b" * 16 + "-01-more"
+    assert headers.parse(((headers.TRACEPARENT, text),)).traceparent == text
 
 
 def test_epoch_alone_is_a_partial_lease() -> None:
