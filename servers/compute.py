@@ -11,7 +11,7 @@ from onex.v1 import node_pb2
 from onex_grpc.node import NodeCompute
 from onex_grpc.serve import serve
 from orders.v1 import orders_pb2
-from servers.orders_file import OrderRow, RowError, parse_row
+from servers.orders_file import RowError, check_row, parse_row
 
 if TYPE_CHECKING:
     from onex_grpc.compute import AlgorithmRegistry, ComputeInput
@@ -52,7 +52,12 @@ def parse(data: ComputeInput) -> orders_pb2.OrderLine:
 def price(data: ComputeInput) -> orders_pb2.PricedOrder:
     """An OrderLine with its total in cents; the file knows no unit price, so none is made up."""
     line = data.message(orders_pb2.OrderLine)
-    row = OrderRow(line.order_id, line.customer_id, line.order_date, line.quantity, line.amount_usd)
+    try:
+        row = check_row(
+            line.order_id, line.customer_id, line.order_date, str(line.quantity), line.amount_usd
+        )
+    except RowError as fault:
+        raise data.invalid(str(fault)) from None
     return orders_pb2.PricedOrder(line=line, amount_cents=row.amount_cents)
 
 

@@ -51,10 +51,15 @@ class Driver:
 
     async def run(self, rows: Rows) -> None:
         """Processes every line of the file; what fails for good stands in `rejected`."""
-        # A line that repeats an order's id comes after the order itself, so that the order wins.
-        queue = iter(sorted(rows, key=lambda line: (isinstance(rows[line], RowError), line)))
         first = next(iter(rows), None)
-        workers = [asyncio.create_task(self._worker(queue, first)) for _ in range(_IN_FLIGHT)]
+        # A line that repeats an order's id comes when the order itself is done, so that it wins.
+        orders = [line for line, row in rows.items() if isinstance(row, OrderRow)]
+        faulty = [line for line, row in rows.items() if isinstance(row, RowError)]
+        for lines in (orders, faulty):
+            await self._run_lines(iter(lines), first)
+
+    async def _run_lines(self, lines: Iterator[int], first: int | None) -> None:
+        workers = [asyncio.create_task(self._worker(lines, first)) for _ in range(_IN_FLIGHT)]
         try:
             await asyncio.gather(*workers)
         finally:

@@ -30,7 +30,9 @@ class OrderReducer(NodeReducer[orders_pb2.Order]):
                 sources=["ORDER_STATUS_IDLE"],
                 targets=["ORDER_STATUS_ORDER_PLACED"],
                 payload=orders_pb2.PricedOrder,
-                guard="action.amount_cents >= 0 && action.line.quantity > 0u",
+                guard="action.amount_cents >= 0 && action.line.quantity > 0u"
+                " && action.line.order_id.matches('^[A-Za-z0-9-]{1,64}$')"
+                " && action.line.customer_id.matches('^[A-Za-z0-9-]{1,64}$')",
             ),
             Transition(
                 "CONFIRM_PAYMENT",

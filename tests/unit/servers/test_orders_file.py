@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,12 +38,17 @@ def test_the_real_file_has_its_published_sums() -> None:
         (1, "a@b", "customer_id"),
         (2, "1997-02-30", "order_date"),
         (2, "01/02/1997", "order_date"),
+        (2, "19970101", "order_date"),
+        (2, "1997-W01-1", "order_date"),
         (3, "0", "quantity"),
         (3, "1.5", "quantity"),
         (3, "٣", "quantity"),
+        (3, "9" * 5000, "quantity"),
         (4, "29.3", "amount_usd"),
         (4, "-1.00", "amount_usd"),
         (4, "1e3", "amount_usd"),
+        (4, "١.00", "amount_usd"),
+        (4, "9" * 13 + ".00", "amount_usd"),
     ],
 )
 def test_a_wrong_column_is_named(column: int, value: str, named: str) -> None:
@@ -55,6 +61,34 @@ def test_a_wrong_column_is_named(column: int, value: str, named: str) -> None:
 def test_a_missing_column_is_counted() -> None:
     with pytest.raises(RowError, match="4 columns instead of 5"):
         parse_row("CD00001,0001,1997-01-01,2")
+
+
+@pytest.mark.parametrize("text", ["x" * 200_000, 'CD1,"1\r2"\r,', "", "\0", '"', "\r", ",,,,"])
+def test_a_line_that_is_no_row_is_refused(text: str) -> None:
+    with pytest.raises(RowError):
+        parse_row(text)
+
+
+@given(st.text())
+def test_any_text_is_an_order_or_a_row_error(text: str) -> None:
+    with contextlib.suppress(RowError):
+        parse_row(text)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_windows_files_are_read(tmp_path: Path, ending: str, mark: str) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_bytes(f"{mark}{HEADER}{ending}{GOOD}{ending}".encode())
+    assert [type(row) for row in open_orders(file, None).rows().values()] == [OrderRow]
+
+
+def test_only_line_feeds_end_lines_as_at_the_effect_node(tmp_path: Path) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_text(f"{HEADER}\nCD\x0b1,1\u2028,\x851997-01-01\n{GOOD}\n", newline="")
+    rows = open_orders(file, None).rows()
+    assert list(rows) == [2, 3]
+    assert isinstance(rows[3], OrderRow)
 
 
 @given(st.decimals(min_value=0, max_value=10**11, places=2, allow_nan=False))
