@@ -71,9 +71,13 @@ def node_name(descriptor: node_pb2.NodeDescriptor) -> str:
 
 
 def may_call(caller_kind: str, callee_kind: str) -> bool:
-    """Whether a kind may call the other: orchestrators all, the rest only kinds before theirs."""
+    """Whether a kind may call the other: orchestrators all, the rest only kinds before theirs, and
+    what is no kind none.
+    """
     if caller_kind == KIND_ORDER[-1]:
         return True
+    if caller_kind not in KIND_ORDER:
+        return False
     return KIND_ORDER.index(callee_kind) < KIND_ORDER.index(caller_kind)
 
 

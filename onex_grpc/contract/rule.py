@@ -142,7 +142,11 @@ def between(field: str, low: float, high: float) -> Rule:
     def rule(message: Message, found: Found) -> None:
         value = getattr(message, field)
         if not low <= value <= high:
-            found.append(Violation(field, f"is {value:g}; {low:g} to {high:g} is allowed"))
+            found.append(
+                Violation(
+                    field, f"is {_number(value)}; {_number(low)} to {_number(high)} is allowed"
+                )
+            )
 
     return rule
 
@@ -264,3 +268,8 @@ def _length_fault(length: int, shortest: int, longest: int) -> str:
     if not length:
         return "is empty"
     return f"has {length} characters; {shortest} to {longest} are allowed"
+
+
+def _number(value: float) -> str:
+    # `g` alone would round 2^63-1.
+    return str(value) if isinstance(value, int) else f"{value:g}"

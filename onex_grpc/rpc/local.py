@@ -38,7 +38,7 @@ class LocalServer:
         self.on_drain: list[Callable[[], Awaitable[None]]] = []
         self.message_bytes = message_bytes
         self._runtime = runtime
-        self.registry = Registry(runtime)
+        self.registry = Registry(runtime, message_bytes)
         self.calls: set[LocalCall] = set()
 
     @property

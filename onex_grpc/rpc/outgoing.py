@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import grpc
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from onex_grpc.telemetry import AttributeValue, Telemetry
 
 Headers = list[tuple[str, str | bytes]]
+
+# gRPC counts in 64-bit nanoseconds from an epoch, and takes what lies beyond for the past.
+_LONGEST: Final = 10 * 365 * 86_400.0
 
 
 class Fields(grpc.aio.Metadata):
@@ -150,11 +153,14 @@ class Outgoing:
     def _settle(self, timeout: float | None, call: CallContext | None) -> float | None:
         if call is not None and (remaining := call.remaining()) is not None:
             timeout = remaining if timeout is None else min(timeout, remaining)
-        if timeout is not None and timeout <= 0:
+        if timeout is None:
+            return None
+        # Written so that NaN is refused, too.
+        if not timeout > 0:
             raise DeadlineExceededError(
                 f"{self._method.name} was not called: the time of the call that needs it ran out"
             )
-        return timeout
+        return min(timeout, _LONGEST)
 
     def _merge(self, fields: Headers, given: Sequence[tuple[str, str | bytes]]) -> Headers:
         headers.check(tuple(given))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import grpc
 
-from onex_grpc.errors import ConfigurationError
+from onex_grpc.errors import ConfigurationError, ResourceExhaustedError
+from onex_grpc.rpc import limits
 from onex_grpc.rpc.calls import CallRuntime, Handler, Method
 from onex_grpc.rpc.handler import Contract, wrap
 
@@ -37,15 +38,16 @@ class _Recorder:
 
 
 class Registry:
-    """The methods that a process serves.
+    """The methods that a process serves, with responses of at most `message_bytes`.
 
     Attributes:
         services: full names of the services, in the order in which they were added.
     """
 
-    def __init__(self, runtime: CallRuntime) -> None:
+    def __init__(self, runtime: CallRuntime, message_bytes: int = limits.MESSAGE_BYTES) -> None:
         self.services: list[str] = []
         self._runtime = runtime
+        self._message_bytes = message_bytes
         self._plain: dict[str, GrpcHandler] = {}
         self._wrapped: dict[str, tuple[Method, Served]] = {}
 
@@ -83,7 +85,7 @@ class Registry:
         )
         if parse is None or serialize is None or behaviour is None:
             raise ConfigurationError(f"method {path} has no messages; register generated code")
-        contract = Contract(method, parse, serialize)
+        contract = Contract(method, parse, _limited(method, serialize, self._message_bytes))
         self._wrapped[path] = method, wrap(self._runtime, contract, cast("Handler", behaviour))
 
     def find(self, path: str) -> tuple[Method, Served] | None:
@@ -96,6 +98,23 @@ class Registry:
             path: _grpc_handler(method, served) for path, (method, served) in self._wrapped.items()
         }
         return {**self._plain, **wrapped}
+
+
+def _limited(
+    method: Method, serialize: Callable[[Message], bytes], limit: int
+) -> Callable[[Message], bytes]:
+    """Writes messages, and refuses those that gRPC would drop with a traceback in the log."""
+
+    def write(message: Message) -> bytes:
+        raw = serialize(message)
+        if len(raw) > limit:
+            raise ResourceExhaustedError(
+                f"the response of {method.name} has {len(raw)} bytes; at most {limit} are allowed "
+                "(limits.message_bytes): ask for less, or raise the limit on both sides"
+            )
+        return raw
+
+    return write
 
 
 def _grpc_handler(method: Method, served: Served) -> object:

@@ -75,7 +75,7 @@ class Server:
         self.on_drain = list(on_drain)
         self._runtime = runtime
         self._options = options
-        self._registry = Registry(runtime)
+        self._registry = Registry(runtime, options.message_bytes)
         self._server: grpc.aio.Server | None = None
 
     @property

@@ -191,9 +191,23 @@ async def test_closing_the_mesh_does_not_look_like_a_cancelled_task(node: Node) 
 async def test_message_beyond_the_limit(node: Node) -> None:
     with pytest.raises(ResourceExhaustedError, match=r"larger than max .* 1500\)"):
         await node.stub.ExecuteCompute(ask("echo", size=2000))
-    with pytest.raises(ResourceExhaustedError, match=r"larger than max .* 1500\)"):
+    with pytest.raises(ResourceExhaustedError, match="at most 1500 are allowed") as refused:
         await node.stub.ExecuteCompute(ask("large"))
+    assert refused.value.node == "compute/probe"
     await node.stub.ExecuteCompute(ask("echo"))
+
+
+@pytest.mark.parametrize("seconds", [1e9, 1e12, 1e300, float("inf")])
+async def test_deadlines_beyond_what_grpc_can_count_are_far_away(
+    node: Node, seconds: float
+) -> None:
+    await node.stub.ExecuteCompute(ask("echo"), timeout=seconds)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+async def test_a_call_without_time_is_not_made(node: Node, seconds: float) -> None:
+    with pytest.raises(DeadlineExceededError, match="was not called"):
+        await node.stub.ExecuteCompute(ask("echo"), timeout=seconds)
 
 
 async def test_method_that_is_not_served(node: Node) -> None:

@@ -34,6 +34,14 @@ def test_data_flows_one_way(caller: str, callee: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KIND_ORDER)
+@pytest.mark.parametrize("caller", ["martian/orders", "EFFECT/orders", "/", "orders"])
+def test_a_caller_of_no_kind_may_call_none(caller: str, kind: str) -> None:
+    method = Method(f"/onex.v1.{kind.capitalize()}NodeService/Execute")
+    with pytest.raises(FlowViolationError, match="may not call"):
+        check_flow(call(caller), method)
+
+
+@pytest.mark.parametrize("kind", KIND_ORDER)
 def test_outside_clients_call_all_kinds(kind: str) -> None:
     method = Method(f"/onex.v1.{kind.capitalize()}NodeService/Execute")
     check_flow(call(), method)

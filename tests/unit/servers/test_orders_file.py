@@ -47,7 +47,7 @@ def test_the_real_file_has_its_published_sums() -> None:
         (4, "29.3", "amount_usd"),
         (4, "-1.00", "amount_usd"),
         (4, "1e3", "amount_usd"),
-        (4, "١.00", "amount_usd"),
+        (4, "\u0661.00", "amount_usd"),
         (4, "9" * 13 + ".00", "amount_usd"),
     ],
 )
