@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -71,27 +72,30 @@ class Load(NamedTuple):
 
 
 class _LastMinute:
-    """Counts of ended calls, in buckets of one second."""
+    """Counts of ended calls; what is done per call is an addition and a comparison."""
 
     SECONDS: Final = 60
 
     def __init__(self) -> None:
-        self._seconds = [0] * self.SECONDS
-        self._finished = [0] * self.SECONDS
-        self._failed = [0] * self.SECONDS
+        self.finished = 0
+        self.failed = 0
+        self.next_mark = 0.0
+        # (second, finished, failed): the totals as they were when the second began.
+        self._marks: deque[tuple[int, int, int]] = deque()
 
-    def add(self, now: float, failed: bool) -> None:
+    def mark(self, now: float) -> None:
+        """Notes the totals at the beginning of a second and forgets what is older than a minute."""
         second = int(now)
-        index = second % self.SECONDS
-        if self._seconds[index] != second:
-            self._seconds[index] = second
-            self._finished[index] = self._failed[index] = 0
-        self._finished[index] += 1
-        self._failed[index] += failed
+        self.next_mark = second + 1.0
+        self._marks.append((second, self.finished, self.failed))
+        while self._marks[0][0] <= second - self.SECONDS:
+            self._marks.popleft()
 
     def load(self, now: float) -> Load:
-        fresh = [i for i, s in enumerate(self._seconds) if s > int(now) - self.SECONDS]
-        return Load(sum(self._finished[i] for i in fresh), sum(self._failed[i] for i in fresh))
+        """The counts since the first second that is less than a minute ago."""
+        self.mark(now)
+        _, finished, failed = self._marks[0]
+        return Load(self.finished - finished, self.failed - failed)
 
 
 class CallRuntime:
@@ -136,7 +140,11 @@ class CallRuntime:
             failed: whether it failed by the server's fault.
         """
         self.in_flight -= 1
-        self._minute.add(now, failed)
+        minute = self._minute
+        if now >= minute.next_mark:
+            minute.mark(now)
+        minute.finished += 1
+        minute.failed += failed
         if not self.in_flight and self.draining:
             self._idle.set()
 

@@ -13,7 +13,12 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from onex_grpc.contract import check
-from onex_grpc.errors import ConfigurationError, ContractValidationError, Violation
+from onex_grpc.errors import (
+    CallCancelledError,
+    ConfigurationError,
+    ContractValidationError,
+    Violation,
+)
 from onex_grpc.rpc.correlation import CorrelationField
 from onex_grpc.rpc.passage import Passage, span_attributes
 
@@ -99,8 +104,18 @@ class StreamContext:
         return message
 
     async def write(self, message: Message) -> None:
-        """Sends a response."""
-        await self._context.write(self._contract.serialize(message))
+        """Sends a response.
+
+        Raises:
+            CallCancelledError: when the call is over; nobody would get it.
+        """
+        raw = self._contract.serialize(message)
+        try:
+            await self._context.write(raw)
+        except grpc.aio.AbortError:
+            raise
+        except grpc.aio.BaseError as error:
+            raise CallCancelledError("the caller is gone") from error
 
     def __aiter__(self) -> StreamContext:
         return self

@@ -102,8 +102,8 @@ class Passage:
         elif isinstance(error, asyncio.CancelledError) and is_asked_for():
             self._status = "DEADLINE_EXCEEDED" if self._is_late() else "CANCELLED"
             raise error
-        elif isinstance(error, grpc.aio.BaseError):
-            # Aborted by the handler, or the client is gone: grpc has ended the call itself.
+        elif isinstance(error, grpc.aio.AbortError):
+            # Aborted by the handler: grpc has ended the call itself.
             code = self._context.code()
             self._status = "CANCELLED" if code is None else code.name
             raise error
