@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onex_grpc.effect.refusal import key_reused
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from onex_grpc.effect.operation import EffectRequest
     from onex_grpc.effect.target import Outcome
+
+_CLEANING_UP: Final = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -64,8 +66,9 @@ async def _wait(shared: _Shared) -> Outcome:
     except asyncio.CancelledError:
         if shared.waiting == 1 and not shared.task.done():
             shared.task.cancel()
-            # So that the caller learns how far it came.
-            await asyncio.wait((shared.task,))
+            # So that the caller learns how far it came; one that does not heed its cancellation
+            # goes on alone, and a repeat meets it here.
+            await asyncio.wait((shared.task,), timeout=_CLEANING_UP)
         raise
     finally:
         shared.waiting -= 1

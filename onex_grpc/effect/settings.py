@@ -85,5 +85,7 @@ class EffectSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The nodes whose intents are taken, as the mesh knows them: `reducer` or `reducer/name`."""
     intents_in_flight: int = 32
     """How many intents of one queue are executed at the same time: 1 to 1000."""
+    intent_timeout: float = 60.0
+    """Seconds that one attempt of an intent may take; longer, and it has failed."""
     stop_grace: float = 10.0
     """Seconds for which running intents may finish when the node stops; the rest are given back."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onex.v1 import common_pb2, effect_pb2, effect_pb2_grpc, intent_pb2
 from onex_grpc.context import current_call, enter_call
@@ -20,7 +20,7 @@ from onex_grpc.effect.intents import (
 )
 from onex_grpc.effect.settings import EffectSettings
 from onex_grpc.effect.targets import EffectTargets
-from onex_grpc.errors import OnexError
+from onex_grpc.errors import OnexError, OutcomeUnknownError
 from onex_grpc.intent.worker import IntentWorker
 from onex_grpc.node.base import Node, Service
 from onex_grpc.rpc import Mesh
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from onex_grpc.container import ModelONEXContainer
 
 _log = logging.getLogger(__name__)
+_MARGIN: Final = 2.0
 
 
 class NodeEffect(Node):
@@ -135,7 +136,22 @@ class NodeEffect(Node):
 
     async def _execute_queued(self, intent: intent_pb2.ModelIntent) -> None:
         # Repeats are the queue's: they outlive this process.
-        await self.execute_effect(effect_of(intent, NO_REPEATS))
+        contract = effect_of(intent, NO_REPEATS)
+        limit = self._settings.intent_timeout
+        contract.external_service_config.timeout.FromNanoseconds(round(limit * 1e9))
+        try:
+            # The executor keeps to the contract's timeout; what a subclass does in its place may
+            # not, and would hold its place among the intents in flight for ever.
+            async with asyncio.timeout(limit + _MARGIN) as overdue:
+                await self.execute_effect(contract)
+        except TimeoutError as error:
+            if not overdue.expired():
+                raise
+            raise OutcomeUnknownError(
+                f"the intent for {intent.target!r} took longer than intent_timeout ({limit:g} s); "
+                "look at the target before you repeat it",
+                context={"target": intent.target},
+            ) from error
 
     async def _result(self, intent: intent_pb2.ModelIntent) -> intent_pb2.IntentExecutionResult:
         result = intent_pb2.IntentExecutionResult(intent_id=intent.intent_id)

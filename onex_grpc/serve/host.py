@@ -172,5 +172,6 @@ def _effect_settings(settings: Settings) -> EffectSettings:
         targets=settings.targets,
         queues=settings.queues,
         intents_in_flight=settings.intents_in_flight,
+        intent_timeout=settings.intent_timeout,
         stop_grace=settings.drain_grace,
     )

@@ -16,7 +16,8 @@ DEFAULT_PORTS: Final = dict(zip(KIND_ORDER, range(50051, 50055), strict=True))
 """The port of each kind of node where nothing else is set."""
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
+_LONGEST_SECONDS: Final = 366 * 86_400
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_SECONDS)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -77,6 +78,7 @@ class Settings(_Section, frozen=True, kw_only=True):
         targets: what an effect node may do to the outside world, by name.
         queues: reducers whose intents an effect node takes, as `kind` or `kind/name`.
         intents_in_flight: intents of one queue that an effect node executes at a time.
+        intent_timeout: seconds that one attempt of an intent may take; longer, and it has failed.
     """
 
     name: str = ""
@@ -94,6 +96,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     targets: dict[str, TargetSettings] = {}
     queues: list[str] = []
     intents_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
+    intent_timeout: Annotated[float, msgspec.Meta(gt=0, le=_LONGEST_SECONDS)] = 60.0
 
     def __post_init__(self) -> None:
         if self.tls is None and not is_loopback(self.host):
