@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from onex_grpc.workflow.plan import Plan, PlannedStep
     from onex_grpc.workflow.step import StepRunner
 
-# How long the result of a compute step may wait for company before it is written: a crash repeats
-# no more than this much finished work.
+# How long the result of a compute or reducer step may wait for company before it is written: a
+# crash repeats no more than this much finished work.
 _LAG: Final = 0.1
 _COMPLETED: Final = orchestrator_pb2.STEP_STATUS_COMPLETED
 _SKIPPED: Final = orchestrator_pb2.STEP_STATUS_SKIPPED
@@ -28,8 +28,11 @@ _SKIPPED: Final = orchestrator_pb2.STEP_STATUS_SKIPPED
 class Coordination:
     """Runs what is left of a plan's steps, with the barriers that durability needs.
 
-    Before every effect and reducer step, all results so far are durable. Results of compute steps
-    may lag behind, since repeating them does no harm.
+    Before every effect step, all results so far are durable. Results of compute steps may lag
+    behind further compute steps, since repeating them does no harm; those of reducer steps behind
+    reducer steps, too, since a reducer answers a repeat from its own record of the action. What
+    is built on an output must not meet another one later: so a reducer step begins when the
+    results of compute and effect steps are durable.
     """
 
     def __init__(
@@ -67,16 +70,11 @@ class Coordination:
             await self._run_parallel()
 
     async def _run_sequential(self) -> None:
-        steps = self._plan.steps
-        for step in steps:
-            if step.index in self._ended:
-                continue
-            await self._advance(step)
+        for step in self._plan.steps:
+            if step.index not in self._ended:
+                await self._advance(step)
             if self.failures:
                 return
-            following = steps[step.index + 1 : step.index + 2]
-            if step.kind != "compute" and following and following[0].kind == "compute":
-                self._journal.write_soon()
 
     async def _run_parallel(self) -> None:
         steps, waiting = self._plan.steps, self._plan.waiting
@@ -96,8 +94,6 @@ class Coordination:
                 if self.failures:
                     await crew.wind_down()
                     return
-                if step.kind != "compute" and len(self._ended) < len(steps):
-                    self._journal.write_soon()
                 for index in waiting[step.index]:
                     missing[index] -= 1
                     if not missing[index]:
@@ -108,15 +104,29 @@ class Coordination:
         if lacking is not None:
             outcome = _left_out(step, self._plan.steps[lacking])
         else:
-            if step.kind == "compute":
-                self._journal.write_within(_LAG)
-            else:
+            if step.kind == "effect":
                 await self._journal.barrier()
+            elif step.kind == "reducer":
+                await self._journal.barrier_of_uncertain()
             outcome = await self._runner.run(step)
-        self._journal.fold(outcome.result, outcome.record)
         self._note(step.index, outcome.result)
+        self._fold(step, outcome)
         if outcome.error is not None and outcome.result.status != _SKIPPED:
             self.failures.append((step.step_id, outcome.error))
+
+    def _fold(self, step: PlannedStep, outcome: StepOutcome) -> None:
+        journal = self._journal
+        # A reducer keeps no record of a refusal: repeated, the action might be allowed.
+        if step.kind == "reducer" and outcome.error is None:
+            journal.fold_repeatable(outcome.result, outcome.record)
+        else:
+            journal.fold(outcome.result, outcome.record)
+        if len(self._ended) == len(self._plan.steps):
+            return
+        if step.kind == "effect":
+            journal.write_soon()
+        else:
+            journal.write_within(_LAG)
 
     def _note(self, index: int, result: orchestrator_pb2.WorkflowStepResult) -> None:
         self._ended.add(index)

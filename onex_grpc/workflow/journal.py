@@ -41,6 +41,7 @@ class Journal:
         self._guard = guard
         self._on_failed = on_failed
         self._folded = False
+        self._uncertain = False
         self._records: list[ActionRecord] = []
         self._turn = asyncio.Lock()
         self._failure: OnexError | None = None
@@ -51,6 +52,13 @@ class Journal:
         self, result: orchestrator_pb2.WorkflowStepResult, record: ActionRecord | None
     ) -> None:
         """Adds a step's result, in memory; `record` is of an action that succeeded."""
+        self.fold_repeatable(result, record)
+        self._uncertain = True
+
+    def fold_repeatable(
+        self, result: orchestrator_pb2.WorkflowStepResult, record: ActionRecord | None
+    ) -> None:
+        """Adds the result of a step which, repeated, would come to the very same."""
         self.state.steps.append(result)
         self._folded = True
         if record is not None:
@@ -63,6 +71,12 @@ class Journal:
                 raise self._failure
             if self._folded:
                 await self._write(_KIND, ended=False)
+
+    async def barrier_of_uncertain(self) -> None:
+        """Returns when everything folded is durable but what a repeat would come to again."""
+        # What is being written may be uncertain, too.
+        if self._uncertain or self._turn.locked():
+            await self.barrier()
 
     def write_soon(self) -> None:
         """Begins to write what is folded, without waiting for it."""
@@ -107,14 +121,16 @@ class Journal:
 
     async def _write_behind(self) -> None:
         try:
-            await self.barrier()
+            # What is folded meanwhile may have been refused a writer, since this one was at work.
+            while self._folded:
+                await self.barrier()
         except OnexError as error:
             self._failure = error
             self._on_failed(error)
 
     async def _write(self, kind: str, *, ended: bool) -> None:
         records, self._records = self._records, []
-        self._folded = False
+        self._folded = self._uncertain = False
         self._cancel_timer()
         written = await self._store.commit(
             Commit(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from google.protobuf.wrappers_pb2 import Int64Value
 
 from onex.v1 import (
     compute_pb2,
@@ -23,12 +24,13 @@ from onex.v1 import (
 )
 from onex_grpc.container import ModelONEXContainer
 from onex_grpc.context import CallContext, current_call
-from onex_grpc.errors import UnimplementedError
+from onex_grpc.errors import GuardRejectedError, UnimplementedError
 from onex_grpc.lease.admission import LeaseAdmission
 from onex_grpc.lease.keys import PinnedKeys, SigningKey, load_signing_key
 from onex_grpc.lease.settings import LeaseSettings
 from onex_grpc.lease.verifier import TokenVerifier
-from onex_grpc.node import NodeOrchestrator
+from onex_grpc.node import NodeOrchestrator, NodeReducer
+from onex_grpc.reducer import ReducerAction, Reduction
 from onex_grpc.rpc.calls import CallRuntime
 from onex_grpc.rpc.client import Mesh
 from onex_grpc.rpc.local import LocalServer
@@ -110,9 +112,21 @@ class Effect(effect_pb2_grpc.EffectNodeServiceServicer):
         yield intent_pb2.IntentExecutionResult()
 
 
+class Tally(NodeReducer[Int64Value]):
+    """Counts the actions of an entity; REFUSE is never allowed."""
+
+    descriptor = node_pb2.NodeDescriptor(name="main", version="1.0.0")
+    state_type = Int64Value
+
+    def transition(self, state: Int64Value, action: ReducerAction) -> Reduction[Int64Value]:
+        if action.name == "REFUSE":
+            raise GuardRejectedError("never")
+        return Reduction(Int64Value(value=state.value + 1))
+
+
 @dataclass
 class House:
-    """The mesh: one orchestrator over a store, an effect and a compute node."""
+    """The mesh: one orchestrator over a store, an effect, a compute and a reducer node."""
 
     store: Store
     mesh: Mesh
@@ -162,22 +176,29 @@ def settings() -> LeaseSettings:
 
 @pytest.fixture
 async def house(tmp_path: Path, clock: SetClock, settings: LeaseSettings) -> AsyncIterator[House]:
-    store = await open_store(tmp_path / "orchestrator.db", clock=clock)
-    try:
+    async with AsyncExitStack() as resources:
+        store = await open_store(tmp_path / "orchestrator.db", clock=clock)
+        resources.push_async_callback(store.close)
+        states = await open_store(tmp_path / "reducer.db", clock=clock)
+        resources.push_async_callback(states.close)
         key = await load_signing_key(store)
         script = Script()
         effect = Effect(script)
-        addresses = {"compute/main": _server(key), "effect/main": _server(key)}
+        names = ("compute/main", "effect/main", "reducer/main")
+        addresses = {name: _server(key) for name in names}
         addresses["compute/main"].add(
             compute_pb2_grpc.add_ComputeNodeServiceServicer_to_server, Compute(script)
         )
         addresses["effect/main"].add(
             effect_pb2_grpc.add_EffectNodeServiceServicer_to_server, effect
         )
-        async with orchestrating(store, key, settings, addresses) as (node, mesh):
-            yield House(store, mesh, script, effect, settings, key, clock, addresses, node)
-    finally:
-        await store.close()
+        container = ModelONEXContainer()
+        container.register(Store, states)
+        for service in Tally(container).services():
+            addresses["reducer/main"].add(service.register, service.servicer)
+        started = orchestrating(store, key, settings, addresses)
+        node, mesh = await resources.enter_async_context(started)
+        yield House(store, mesh, script, effect, settings, key, clock, addresses, node)
 
 
 @asynccontextmanager
