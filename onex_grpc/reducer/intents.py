@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from onex_grpc.reducer.model import ReducerAction
     from onex_grpc.telemetry import Span, Telemetry
 
-_DEFAULT_RETRIES: Final = 4
+# Over two minutes with the default waits: what an intent needs may be restarted meanwhile, and the
+# outside world is seldom back within the seconds that a caller would wait.
+_DEFAULT_RETRIES: Final = 12
 
 
 def complete_intents(

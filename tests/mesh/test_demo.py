@@ -51,7 +51,10 @@ def test_twice_on_one_state_gives_the_same_totals(tmp_path: Path) -> None:
     assert "ExecuteOrchestration" in done.stderr
 
 
-def test_each_server_killed_in_turn_loses_and_doubles_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_each_server_stopped_in_turn_loses_and_doubles_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     options = ("--orders", "400", "--state", str(tmp_path / "state"))
     process = subprocess.Popen(
         demo(*options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -71,7 +74,7 @@ def test_each_server_killed_in_turn_loses_and_doubles_nothing(tmp_path: Path) ->
             if len(pids) == len(KINDS) and serving and len(killed) < len(KINDS):
                 victim = KINDS[len(killed)]
                 killed.append(victim)
-                os.kill(pids.pop(victim), signal.SIGKILL)
+                os.kill(pids.pop(victim), number)
         last = process.stdout.read().splitlines()[-1:]
     assert killed == list(KINDS), "".join(said)
     assert sum("restarting it" in line for line in said) == len(KINDS)

@@ -173,7 +173,9 @@ class ModelIntent(_message.Message):
 
     @_builtins.property
     def retry_policy(self) -> _common_pb2.RetryPolicy:
-        """retry_policy repeats the effect after a retryable error; 4 repeats from 100 ms on where it is absent."""
+        """retry_policy repeats the effect after a retryable error. Where it is absent: 12 repeats by a queue, over more than
+        two minutes; 4 by ExecuteIntents, whose caller waits; from 100 ms on.
+        """
 
     @_builtins.property
     def metadata(self) -> _common_pb2.Metadata:

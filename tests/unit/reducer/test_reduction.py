@@ -257,7 +257,7 @@ async def test_intents_are_committed_with_the_state(orders: Orders, store: Store
     assert [i.int >> 80 for i in ids] == [ISSUED_MS, ISSUED_MS]
     assert [i.version for i in ids] == [7, 7]
     claims = {c.intent_id: c for c in await store.claim_intents("effect/x", 10, 1_000_000)}
-    assert claims[plain.intent_id].max_attempts == 5
+    assert claims[plain.intent_id].max_attempts == 13
     assert claims[keyed.intent_id].max_attempts == 1
 
 
