@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from onex_grpc.errors import (
     OutcomeUnknownError,
     UnavailableError,
 )
+from onex_grpc.rpc.passage import is_asked_for
 
 if TYPE_CHECKING:
     from onex_grpc.effect.settings import CustomTarget
@@ -119,7 +121,10 @@ async def _handle(
         return await registered.handler(message, call)
     except OnexError:
         raise
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:
+        # A cancellation that nobody asked for is a failure of the handler's own.
+        if isinstance(error, asyncio.CancelledError) and is_asked_for():
+            raise
         name = registered.message_type.DESCRIPTOR.full_name
         _log.exception("the handler of %s failed", name)
         text = f"the handler of {name} failed; see the node's log"

@@ -121,24 +121,26 @@ class EffectExecutor:
         keeps_outcomes: bool,
         limit: float | None,
     ) -> Outcome:
+        # Who joins an effect that is under way learns how far that one came.
+        underway = self._joining.attempts_of(request) or attempts
         try:
             async with asyncio.timeout(limit):
                 if not request.key:
                     return await attempts.run()
                 return await self._joining.run(
-                    request, lambda: self._keyed(request, attempts, keeps_outcomes)
+                    request, attempts, lambda: self._keyed(request, attempts, keeps_outcomes)
                 )
         except TimeoutError:
-            if attempts.outcome_unknown:
+            if underway.outcome_unknown:
                 raise _unknown(request) from None
-            causes = () if attempts.last_error is None else (attempts.last_error,)
+            causes = () if underway.last_error is None else (underway.last_error,)
             raise DeadlineExceededError(
                 f"the effect at target {request.target!r} was not done within {limit:.3f} s; "
                 "a repeat is harmless",
                 causes=causes,
             ) from None
         except asyncio.CancelledError:
-            if attempts.outcome_unknown:
+            if underway.outcome_unknown:
                 # Whoever cancelled still learns that this must not be done again blindly.
                 raise asyncio.CancelledError(_unknown(request)) from None
             raise

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from onex_grpc.effect.operation import EffectRequest
+    from onex_grpc.effect.retry import Attempts
     from onex_grpc.effect.target import Outcome
 
 _CLEANING_UP: Final = 1.0
@@ -21,6 +22,7 @@ _CLEANING_UP: Final = 1.0
 class _Shared:
     task: asyncio.Task[Outcome]
     content_hash: bytes
+    attempts: Attempts
     waiting: int = 0
 
 
@@ -30,8 +32,16 @@ class Joining:
     def __init__(self) -> None:
         self._shared: dict[tuple[str, str], _Shared] = {}
 
+    def attempts_of(self, request: EffectRequest) -> Attempts | None:
+        """How far the effect with the request's key has come; None where none is under way."""
+        shared = self._shared.get((request.target, request.key)) if request.key else None
+        return None if shared is None else shared.attempts
+
     async def run(
-        self, request: EffectRequest, effect: Callable[[], Coroutine[None, None, Outcome]]
+        self,
+        request: EffectRequest,
+        attempts: Attempts,
+        effect: Callable[[], Coroutine[None, None, Outcome]],
     ) -> Outcome:
         """Runs an effect, or waits for the one with its key that is running.
 
@@ -44,7 +54,7 @@ class Joining:
         shared = self._shared.get(name)
         joined = shared is not None
         if shared is None:
-            shared = _Shared(asyncio.create_task(effect()), request.content_hash)
+            shared = _Shared(asyncio.create_task(effect()), request.content_hash, attempts)
             self._shared[name] = shared
             shared.task.add_done_callback(lambda task: self._ended(name, task))
         elif shared.content_hash != request.content_hash:

@@ -11,6 +11,7 @@ from onex_grpc.context import CallContext, enter_call
 from onex_grpc.errors import OnexError, OutcomeUnknownError
 from onex_grpc.intent.backoff import Backoff
 from onex_grpc.intent.work import Work
+from onex_grpc.rpc.passage import is_asked_for
 from onex_grpc.telemetry import NO_TELEMETRY, SpanKind, Telemetry, names
 
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ class IntentWorker:
                 reason = "the stream ended"
             except OnexError as error:
                 reason = error.message
+            except Exception:
+                # Intents that nobody takes any more would be worse than a fault that comes again.
+                _log.exception("taking intents of %s failed", self._queue)
+                reason = "the stream failed"
             self._failures += 1
             if self._reachable:
                 self._reachable = False
@@ -186,11 +191,13 @@ class IntentWorker:
         except asyncio.CancelledError as cancelled:
             if cancelled.args and isinstance(unknown := cancelled.args[0], OutcomeUnknownError):
                 self._report(work, work.failed(unknown, self._worker))
-            raise
+            elif not is_asked_for():
+                # What executes it cancelled itself; unreported, it would keep its place for ever.
+                self._report_bug(work)
+            if is_asked_for():
+                raise
         except Exception:
-            _log.exception("executing an intent for %s failed", work.delivery.intent.target)
-            failure = OnexError("the effect node failed; see its log")
-            self._report(work, work.failed(failure, self._worker))
+            self._report_bug(work)
         else:
             self._report(work, work.completed())
         finally:
@@ -220,6 +227,11 @@ class IntentWorker:
         )
         with span:
             await self._execute(intent)
+
+    def _report_bug(self, work: Work) -> None:
+        _log.exception("executing an intent for %s failed", work.delivery.intent.target)
+        failure = OnexError("the effect node failed; see its log")
+        self._report(work, work.failed(failure, self._worker))
 
     def _report(self, work: Work, report: intent_pb2.TakeIntentsRequest) -> None:
         work.stop_extending()

@@ -24,6 +24,7 @@ from onex_grpc.errors import OnexError, OutcomeUnknownError
 from onex_grpc.intent.worker import IntentWorker
 from onex_grpc.node.base import Node, Service
 from onex_grpc.rpc import Mesh
+from onex_grpc.rpc.passage import is_asked_for
 from onex_grpc.rpc.status import error_detail
 from onex_grpc.store.protocol import Store
 from onex_grpc.telemetry import Telemetry
@@ -161,24 +162,26 @@ class NodeEffect(Node):
         try:
             output = await self.execute_effect(effect_of(intent, repeats_of(intent)))
         except OnexError as error:
-            self._put_failure(result, error, intent)
-        except Exception:
+            self._put_failure(result, error)
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and is_asked_for():
+                raise
             # An override of the user's may raise anything; the other intents go on.
             _log.exception("executing an intent for %s failed", intent.target)
-            self._put_failure(result, OnexError("the effect node failed; see its log"), intent)
+            self._put_failure(result, OnexError("the effect node failed; see its log"))
         else:
             result.status = intent_pb2.INTENT_STATUS_COMPLETED
             result.result.CopyFrom(output.operation_result)
+        finally:
+            if call is not None:
+                # The next one of its order_key may bring no id of its own.
+                enter_call(call)
         return result
 
-    def _put_failure(
-        self,
-        result: intent_pb2.IntentExecutionResult,
-        error: OnexError,
-        intent: intent_pb2.ModelIntent,
-    ) -> None:
+    def _put_failure(self, result: intent_pb2.IntentExecutionResult, error: OnexError) -> None:
         error.node = error.node or self.name
-        error.correlation_id = error.correlation_id or intent.correlation_id
+        call = current_call()
+        error.correlation_id = error.correlation_id or (call.correlation_id if call else "")
         result.status = intent_pb2.INTENT_STATUS_FAILED
         result.error.CopyFrom(error_detail(error))
 

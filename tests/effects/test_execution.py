@@ -167,6 +167,31 @@ async def test_cancellation_says_what_is_unknown(tmp_path: Path) -> None:
             assert task.cancelled()
 
 
+async def test_who_joins_learns_what_is_unknown(tmp_path: Path) -> None:
+    outside = Outside()
+    outside.go_on.clear()
+    async with executing(tmp_path, {}, once_only(outside)) as executor:
+        first = asyncio.create_task(executor.execute(at(key="k", timeout=0.02)))
+        await outside.begun.wait()
+        with pytest.raises(OutcomeUnknownError):
+            await executor.execute(at(key="k", timeout=0.05))
+        with pytest.raises(OutcomeUnknownError):
+            await first
+
+
+async def test_a_handler_that_cancels_itself_has_failed(tmp_path: Path) -> None:
+    async def cancelled(message: Text, call: CustomCall) -> str:
+        raise asyncio.CancelledError
+
+    for add, error in (("add", OutcomeUnknownError), ("add_idempotent", UnavailableError)):
+        operations = CustomOperations()
+        getattr(operations, add)(Text, cancelled)
+        async with executing(tmp_path, {}, operations) as executor:
+            for key in ("", "k"):
+                with pytest.raises(error):
+                    await executor.execute(at(key=key))
+
+
 async def test_one_leaves_and_the_other_gets_the_reply(tmp_path: Path) -> None:
     outside = Outside()
     outside.go_on.clear()

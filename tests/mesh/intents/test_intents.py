@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+OTHER = "0b9b7d1e-6f0e-4b8e-8f0a-4f1d2c3b4a59"
 Stats = intent_pb2.GetQueueStatsResponse
 
 
@@ -146,6 +147,15 @@ async def test_intents_handed_over_directly(processes: Processes) -> None:
     async with processes.process("Worker", "effect"):
         call = processes.effect.ExecuteIntents(effect_pb2.ExecuteIntentsRequest(intents=intents))
         results = [result async for result in call]
+        anonymous = custom("never", retries=0)
+        anonymous.ClearField("correlation_id")
+        anonymous.order_key = intents[0].order_key = "k"
+        ours = (("onex-correlation-id", OTHER),)
+        call = processes.effect.ExecuteIntents(
+            effect_pb2.ExecuteIntentsRequest(intents=[intents[0], anonymous]), metadata=ours
+        )
+        ids = [result.error.correlation_id async for result in call]
+        assert ids == [CORRELATION, OTHER]
         empty = intent_pb2.ModelIntent(intent_id="no uuid")
         with pytest.raises(ContractValidationError) as caught:
             async for _ in processes.effect.ExecuteIntents(

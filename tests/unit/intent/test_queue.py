@@ -18,6 +18,7 @@ from onex_grpc.errors import (
     UnavailableError,
 )
 from onex_grpc.intent import Backoff
+from onex_grpc.intent.worker import IntentWorker
 from onex_grpc.store.model import IntentState
 from onex_grpc.store.opening import open_store
 from tests.unit.intent.bench import CORRELATION, TRACEPARENT, QueueBench, intent, name_of
@@ -345,3 +346,37 @@ def test_backoff_grows_to_its_limit() -> None:
         assert max(waits) <= min(1.0, least + 0.1)
         assert len(set(waits)) > 1
     assert backoff.wait(10_000) == 1.0
+
+
+async def test_an_execution_that_cancels_itself_gives_its_place_back(
+    bench: QueueBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def execute(given: Intent) -> None:
+        if name_of(given) == "bad":
+            raise asyncio.CancelledError
+
+    await bench.emit(intent("bad", priority=1), intent("good"))
+    async with bench.working(execute, in_flight=1):
+        await bench.until(lambda stats: (stats.completed, stats.dead) == (1, 1))
+    assert "executing an intent" in caplog.text
+
+
+async def test_a_worker_outlives_a_fault_of_its_own(
+    bench: QueueBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    hear = IntentWorker._hear
+
+    def hear_badly(worker: IntentWorker, response: intent_pb2.TakeIntentsResponse) -> None:
+        monkeypatch.setattr(IntentWorker, "_hear", hear)
+        raise KeyError("bug")
+
+    async def execute(given: Intent) -> None:
+        done.append(name_of(given))
+
+    monkeypatch.setattr(IntentWorker, "_hear", hear_badly)
+    async with bench.working(execute):
+        await bench.emit(intent("f", retries=2))
+        await bench.until(lambda stats: stats.completed == 1)
+    assert done == ["f"]
+    assert "taking intents of reducer failed" in caplog.text
