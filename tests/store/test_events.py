@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from onex.v1 import event_pb2
 from onex_grpc.errors import AlreadyExistsError, UnavailableError
 from onex_grpc.store import NewEvent, Store
 
 if TYPE_CHECKING:
     from tests.store.conftest import Backend
+
+
+def _event(key: str, correlation_id: str = "") -> bytes:
+    event = event_pb2.Event(topic="orders", key=key, correlation_id=correlation_id)
+    return event.SerializeToString(deterministic=True)
 
 
 async def test_events_are_read_in_their_order(store: Store) -> None:
@@ -34,9 +40,16 @@ async def test_same_event_is_added_once(store: Store) -> None:
 
 
 async def test_same_id_with_other_content_is_refused(store: Store) -> None:
-    await store.publish_event(NewEvent("orders", "e", b"this"))
-    with pytest.raises(AlreadyExistsError):
-        await store.publish_event(NewEvent("orders", "e", b"that"))
+    for number, (this, that) in enumerate([(b"this", b"that"), (_event("a"), _event("b"))]):
+        await store.publish_event(NewEvent("orders", f"e{number}", this))
+        with pytest.raises(AlreadyExistsError):
+            await store.publish_event(NewEvent("orders", f"e{number}", that))
+
+
+async def test_the_correlation_id_is_not_content(store: Store) -> None:
+    first = await store.publish_event(NewEvent("orders", "e", _event("a", "c1")))
+    assert await store.publish_event(NewEvent("orders", "e", _event("a", "c2"))) == first
+    assert len(await store.read_events("orders", 0, 10)) == 1
 
 
 async def test_wait_ends_with_the_next_event_of_the_topic(store: Store) -> None:

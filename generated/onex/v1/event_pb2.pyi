@@ -34,7 +34,7 @@ class Event(_message.Message):
     PUBLISHED_AT_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """event_id is 1 to 200 visible ASCII characters, unique in its topic: published again with the same content, nothing
-    is added.
+    is added. The correlation_id is not content.
     """
     topic: _builtins.str
     """topic is the log that the event belongs to: `[A-Za-z0-9._-]{1,128}`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onex_grpc.errors import AlreadyExistsError
+from onex_grpc.store.event_content import same_event
 from onex_grpc.store.model import NewEvent, StoredEvent
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def publish(tx: Transaction, event: NewEvent) -> StoredEvent:
     ).fetchone()
     if row is not None:
         known = StoredEvent(*row)
-        if known.payload != event.payload:
+        if not same_event(known.payload, event.payload):
             raise AlreadyExistsError(
                 f"event_id {event.event_id} was published in topic {event.topic} with other "
                 "content; take a new id",

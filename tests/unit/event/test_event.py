@@ -77,6 +77,11 @@ async def test_the_same_event_again(served: Served) -> None:
     given = event("a", key="k", correlation_id=CORRELATION)
     first = await served.log.publish(given)
     assert await served.log.publish(given) == first
+    # Who repeats a lost call from outside has a new correlation id.
+    enter_call(CallContext("0b9b7d1e-6f0e-4b8e-8f0a-4f1d2c3b4a59"))
+    assert await served.log.publish(event("a", key="k")) == first
+    assert [e.correlation_id for e in await served.log.read("orders")] == [CORRELATION]
+    enter_call(CallContext(CORRELATION))
     with pytest.raises(AlreadyExistsError):
         await served.log.publish(event("a", key="other", correlation_id=CORRELATION))
     assert len(await served.log.read("orders")) == 1
