@@ -31,7 +31,9 @@ what is binary grows by a third on the wire."""
 
 CODES: Final = {Status(code.value[0]): code for code in grpc.StatusCode}
 _MAX_MESSAGE: Final = 1024
-_MAX_CAUSES: Final = 8
+# Levels of causes, and causes of each, from the most to the least that is told. The first cause
+# stays longest: a failed workflow has its status.
+_CUTS: Final = ((3, 8), (2, 3), (1, 3), (1, 1), (0, 0))
 _BY_STATUS: Final[dict[Status, type[OnexError]]] = {
     Status.CANCELLED: errors.CallCancelledError,
     Status.INVALID_ARGUMENT: errors.ContractValidationError,
@@ -106,6 +108,9 @@ def from_detail(detail: error_pb2.ErrorDetail) -> OnexError:
     error.node = detail.node
     error.context = dict(detail.context)
     error.causes = tuple(from_detail(cause) for cause in detail.causes)
+    if error.status is not status and isinstance(error, errors.WorkflowExecutionError):
+        # Its status is that of its first cause, which did not fit into the metadata.
+        error.causes = (ForeignError("the causes were too long to be sent", status),)
     return error
 
 
@@ -130,11 +135,11 @@ def to_status(error: OnexError) -> WireStatus:
     _pack(proto, (info, detail, *extra))
     if proto.ByteSize() > MAX_BYTES:
         info.ClearField("metadata")
-        _shrink(detail, levels=3)
-        _pack(proto, (info, detail, *(_fewer(d, proto) for d in extra)))
-        if proto.ByteSize() > MAX_BYTES:
-            _shrink(detail, levels=0)
+        for levels, causes in _CUTS:
+            _shrink(detail, levels=levels, causes=causes)
             _pack(proto, (info, detail, *(_fewer(d, proto) for d in extra)))
+            if proto.ByteSize() <= MAX_BYTES:
+                break
     return WireStatus(CODES[error.status], message, ((DETAILS_KEY, proto.SerializeToString()),))
 
 
@@ -166,13 +171,13 @@ def _shortened(text: str, limit: int) -> str:
     return text.encode()[: limit - 3].decode(errors="ignore") + "..."
 
 
-def _shrink(detail: error_pb2.ErrorDetail, *, levels: int) -> None:
+def _shrink(detail: error_pb2.ErrorDetail, *, levels: int, causes: int) -> None:
     """Cuts texts, drops context, and keeps the first causes of so many levels."""
     detail.message = _shortened(detail.message, 256)
     detail.ClearField("context")
-    del detail.causes[(_MAX_CAUSES if levels else 0) :]
+    del detail.causes[(causes if levels else 0) :]
     for cause in detail.causes:
-        _shrink(cause, levels=levels - 1)
+        _shrink(cause, levels=levels - 1, causes=causes)
 
 
 def _fewer(detail: Message, proto: status_pb2.Status) -> Message:

@@ -95,6 +95,31 @@ def test_status_of_a_failed_workflow_is_that_of_its_cause() -> None:
     assert type(there_and_back(error)) is WorkflowExecutionError
 
 
+def test_a_failed_workflow_keeps_its_status_however_many_causes_it_has() -> None:
+    failures = [
+        WorkflowExecutionError(
+            f"step s{number} failed: {'x' * 300}",
+            node="orchestrator/orders",
+            correlation_id="0b9b7d1e-6f0e-4b8e-8f0a-4f1d2c3b4a59",
+            causes=[NodeUnavailableError("y" * 300, node="effect/orders")] * 2,
+        )
+        for number in range(40)
+    ]
+    error = there_and_back(WorkflowExecutionError("w", causes=failures))
+    assert error.status is Status.UNAVAILABLE
+    assert len(error.causes) > 1
+    again = there_and_back(error)
+    assert again.status is Status.UNAVAILABLE
+    assert isinstance(again.causes[0].causes[0], NodeUnavailableError)
+
+
+def test_a_failed_workflow_keeps_its_status_without_its_causes() -> None:
+    detail = error_pb2.ErrorDetail(
+        reason="WORKFLOW_EXECUTION", message="m", status_code=Status.NOT_FOUND
+    )
+    assert from_detail(detail).status is Status.NOT_FOUND
+
+
 def test_class_of_a_user_survives_whatever_it_takes() -> None:
     class StockError(UnavailableError):
         reason = "OUT_OF_STOCK"
