@@ -23,9 +23,9 @@ class LeaseClaim:
     """The lease under which a call is made, as its headers state it."""
 
     workflow_id: str
-    lease_id: str
+    lease_id: str = field(repr=False)
     fence: int
-    token: str
+    token: str = field(repr=False)
 
 
 @_value

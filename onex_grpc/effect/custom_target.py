@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -44,7 +44,7 @@ class CustomCall:
     """
 
     target: str
-    options: Mapping[str, str]
+    options: Mapping[str, str] = field(repr=False)
     idempotency_key: str
     correlation_id: str
 

@@ -72,6 +72,10 @@ class CustomTarget(_Target, frozen=True, kw_only=True, tag="custom"):
     options: dict[str, str] = {}
     """What the node's own code needs to reach it."""
 
+    def __repr__(self) -> str:
+        # The options may hold credentials.
+        return f"CustomTarget(options={sorted(self.options)})"
+
 
 TargetSettings = SqliteTarget | FilesTarget | MaildirTarget | EventLogTarget | CustomTarget
 

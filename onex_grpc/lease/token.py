@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -34,7 +34,7 @@ class LeaseClaims:
     """What a verified token says; `expires_at` is in seconds since the Unix epoch."""
 
     workflow_id: str
-    lease_id: str
+    lease_id: str = field(repr=False)
     fence: int
     holder: str
     expires_at: int

@@ -17,7 +17,7 @@ class Guard:
     """Whose write this is: checked, and raised, in the transaction of the write."""
 
     workflow_id: str
-    lease_id: str
+    lease_id: str = field(repr=False)
     fence: int
 
 
@@ -28,7 +28,7 @@ class LeaseGrant:
     """
 
     workflow_id: str
-    lease_id: str
+    lease_id: str = field(repr=False)
     fence: int
     holder: str
     ttl_us: int
@@ -71,7 +71,7 @@ class ActionRecord:
     fence: int = 0
     epoch: int | None = None
     """The basis that the action stated."""
-    lease_id: str = ""
+    lease_id: str = field(default="", repr=False)
     parent_action_id: str = ""
     request: bytes = b""
     """The serialised command where it is needed again (START_WORKFLOW), else empty."""
