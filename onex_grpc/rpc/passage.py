@@ -126,7 +126,8 @@ class Passage:
         runtime.finish(now, failed=status != "OK" and is_error("server", status))
 
     def _answer(self, error: OnexError) -> None:
-        error.correlation_id = error.correlation_id or self._correlation_id()
+        # This call's own: calls that wait for the same thing get the same error.
+        error.correlation_id = self._correlation_id() or error.correlation_id
         error.node = error.node or self._runtime.node
         wire = to_status(error)
         self._status = wire.code.name

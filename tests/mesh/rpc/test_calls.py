@@ -20,6 +20,7 @@ from onex_grpc.errors import (
     OnexError,
     ResourceExhaustedError,
     StoreError,
+    UnavailableError,
     UnimplementedError,
     Violation,
 )
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tests.mesh.rpc.conftest import Node
 
 CORRELATION = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
+OTHER = "0b9b7d1e-6f0e-4b8e-8f0a-4f1d2c3b4a59"
 LEASE = LeaseClaim("order-1", str(uuid.UUID(int=1)), 7, "token")
 
 
@@ -107,6 +109,14 @@ async def test_error_arrives_as_what_was_raised(node: Node) -> None:
     (deepest,) = store.causes
     assert isinstance(deepest, AlgorithmNotFoundError)
     assert (deepest.node, deepest.context) == ("compute/other", {"algorithm": "x"})
+
+
+async def test_an_error_that_calls_share_has_each_ones_correlation_id(node: Node) -> None:
+    node.probe.error = UnavailableError("shared")
+    for correlation_id in (CORRELATION, OTHER):
+        with pytest.raises(UnavailableError) as caught:
+            await node.stub.ExecuteCompute(ask("fail", correlation_id))
+        assert caught.value.correlation_id == correlation_id
 
 
 async def test_violations_of_a_handlers_error_arrive(node: Node) -> None:
