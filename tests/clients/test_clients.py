@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from base64 import b64decode
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tests.clients.conftest import Call, Certificates, ServedMesh
 
+    BufCurl = Callable[[str, str, object], subprocess.CompletedProcess[str]]
+
 pytestmark = pytest.mark.timeout(180)
+
+BIN = Path(sys.executable).parent
 
 SUM = {
     "algorithm_config": {"algorithm_type": "sum"},
@@ -84,30 +90,41 @@ def test_mtls_refuses_a_client_without_a_certificate(
         assert answer["code"] == "UNAVAILABLE"
 
 
-def buf_curl(address: str, method: str, body: object) -> subprocess.CompletedProcess[str]:
-    from tests.clients.conftest import BIN
+@pytest.fixture(scope="module", params=["plain", "mtls"])
+def buf_curl(request: pytest.FixtureRequest, certificates: Certificates) -> BufCurl:
+    """Calls one method of a server by its kind, as `buf curl` does: by reflection."""
+    if request.param == "plain":
+        served: ServedMesh = request.getfixturevalue("mesh")
+        scheme, options = "http", ("--http2-prior-knowledge",)
+    else:
+        served = request.getfixturevalue("mtls_mesh")
+        files = ("--cacert", certificates.ca, "--cert", certificates.cert)
+        scheme, options = "https", (*map(str, files), "--key", str(certificates.key))
 
-    url = f"http://{address}/{method}"
-    options = ("--protocol", "grpc", "--http2-prior-knowledge", "-d", json.dumps(body))
-    return subprocess.run(
-        (str(BIN / "buf"), "curl", *options, url), capture_output=True, text=True, timeout=60
-    )
+    def call(kind: str, method: str, body: object) -> subprocess.CompletedProcess[str]:
+        url = f"{scheme}://{served.addresses[kind]}/{method}"
+        command = (str(BIN / "buf"), "curl", "--protocol", "grpc", *options)
+        return subprocess.run(
+            (*command, "-d", json.dumps(body), url), capture_output=True, text=True, timeout=60
+        )
+
+    return call
 
 
-def test_buf_curl_works_by_reflection(mesh: ServedMesh) -> None:
-    done = buf_curl(mesh.addresses["compute"], "onex.v1.ComputeNodeService/ExecuteCompute", SUM)
+def test_buf_curl_works_by_reflection(buf_curl: BufCurl) -> None:
+    done = buf_curl("compute", "onex.v1.ComputeNodeService/ExecuteCompute", SUM)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["processedData"] == {"value": 15}
 
 
-def test_buf_curl_sees_health(mesh: ServedMesh) -> None:
-    done = buf_curl(mesh.addresses["reducer"], "grpc.health.v1.Health/Check", {})
+def test_buf_curl_sees_health(buf_curl: BufCurl) -> None:
+    done = buf_curl("reducer", "grpc.health.v1.Health/Check", {})
     assert json.loads(done.stdout) == {"status": "SERVING"}
 
 
-def test_buf_curl_gets_the_reason_of_an_error(mesh: ServedMesh) -> None:
+def test_buf_curl_gets_the_reason_of_an_error(buf_curl: BufCurl) -> None:
     body = {"algorithm_config": {"algorithm_type": "median"}, "input_data": {"value": [1]}}
-    done = buf_curl(mesh.addresses["compute"], "onex.v1.ComputeNodeService/ExecuteCompute", body)
+    done = buf_curl("compute", "onex.v1.ComputeNodeService/ExecuteCompute", body)
     assert done.returncode == 8 * 5, done.stderr
     fault = json.loads(done.stderr)
     assert fault["code"] == "not_found"
