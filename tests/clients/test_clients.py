@@ -95,11 +95,11 @@ def buf_curl(request: pytest.FixtureRequest, certificates: Certificates) -> BufC
     """Calls one method of a server by its kind, as `buf curl` does: by reflection."""
     if request.param == "plain":
         served: ServedMesh = request.getfixturevalue("mesh")
-        scheme, options = "http", ("--http2-prior-knowledge",)
+        scheme, options = "http", ["--http2-prior-knowledge"]
     else:
         served = request.getfixturevalue("mtls_mesh")
         files = ("--cacert", certificates.ca, "--cert", certificates.cert)
-        scheme, options = "https", (*map(str, files), "--key", str(certificates.key))
+        scheme, options = "https", [*map(str, files), "--key", str(certificates.key)]
 
     def call(kind: str, method: str, body: object) -> subprocess.CompletedProcess[str]:
         url = f"{scheme}://{served.addresses[kind]}/{method}"
