@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,13 +14,15 @@ from google.protobuf.duration_pb2 import Duration
 
 from onex.v1 import action_pb2, common_pb2, orchestrator_pb2
 from onex_grpc.action.command import action_command, complete
-from onex_grpc.action.outcome import is_final
+from onex_grpc.action.outcome import concerns_sender, is_final
 from onex_grpc.action.record import commit_of, other_content, record_of, replay
 from onex_grpc.action.state import apply_action, fold_result, read_state, refuse_ended
 from onex_grpc.context import CallContext, LeaseClaim, current_call, enter_call
 from onex_grpc.contract.action import content_hash
 from onex_grpc.errors import (
     ContractValidationError,
+    EpochMismatchError,
+    NodeUnavailableError,
     OnexError,
     Violation,
 )
@@ -28,7 +31,6 @@ from onex_grpc.store.model import (
     ActionRecord,
     Commit,
     Exact,
-    FenceOnly,
     LeaseGrant,
     Replayed,
 )
@@ -91,15 +93,15 @@ class ActionExecutor:
             if running.content != content:
                 raise other_content(request)
             try:
-                return await asyncio.shield(running.task)
-            except OnexError:
+                return await _outcome(running)
+            except OnexError as error:
                 # What is wrong with another sender's lease says nothing about this one's.
-                if running.admitted:
+                if running.admitted and not concerns_sender(error):
                     raise
         running = self._running[key] = _Running(content)
         running.task = asyncio.create_task(self._run(request, running))
         running.task.add_done_callback(lambda task: self._ended(key, task))
-        return await asyncio.shield(running.task)
+        return await _outcome(running)
 
     async def close(self) -> None:
         """Gives up what is being executed; a repeat finds out what came of it."""
@@ -131,12 +133,21 @@ class ActionExecutor:
     async def _change(self, request: Request, grant: LeaseGrant, record: ActionRecord) -> Response:
         action = request.action
         async with self._turn(request.workflow_id):
-            state, _ = await read_state(self._store, request.workflow_id)
-            apply_action(state, action)
-            expect = Exact(action.epoch) if action.HasField("epoch") else FenceOnly()
-            ended = state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING
-            commit = commit_of(request, grant, record, state, expect, b"")
-            response = await self._write(request, replace(commit, open=False if ended else None))
+            while True:
+                state, epoch = await read_state(self._store, request.workflow_id)
+                apply_action(state, action)
+                expect = Exact(action.epoch if action.HasField("epoch") else epoch)
+                ended = state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING
+                commit = commit_of(request, grant, record, state, expect, b"")
+                try:
+                    response = await self._write(
+                        request, replace(commit, open=False if ended else None)
+                    )
+                    break
+                except EpochMismatchError:
+                    # Where it names no epoch, it goes by what the engine has written meanwhile.
+                    if action.HasField("epoch"):
+                        raise
         if ended:
             self._on_aborted(request.workflow_id)
         return response
@@ -194,10 +205,12 @@ class ActionExecutor:
             result=result,
         ).SerializeToString()
         async with self._turn(request.workflow_id):
-            state, _ = await read_state(self._store, request.workflow_id)
-            fold_result(state, step)
-            commit = commit_of(request, grant, record, state, FenceOnly(), reply)
-            return await self._write(request, commit)
+            while True:
+                state, epoch = await read_state(self._store, request.workflow_id)
+                fold_result(state, step)
+                commit = commit_of(request, grant, record, state, Exact(epoch), reply)
+                with contextlib.suppress(EpochMismatchError):
+                    return await self._write(request, commit)
 
     async def _write(self, request: Request, change: Commit) -> Response:
         if not change.reply:
@@ -214,6 +227,18 @@ class ActionExecutor:
 
     def _turn(self, workflow_id: str) -> asyncio.Lock:
         return self._turns.setdefault(workflow_id, asyncio.Lock())
+
+
+async def _outcome(running: _Running) -> Response:
+    try:
+        return await asyncio.shield(running.task)
+    except asyncio.CancelledError:
+        if running.task.cancelled():
+            raise NodeUnavailableError(
+                "the action was interrupted: its orchestrator stops; send it again",
+                retry_after=1.0,
+            ) from None
+        raise
 
 
 def _complete_ids(action: action_pb2.ModelAction) -> CallContext:

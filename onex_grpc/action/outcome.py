@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from onex_grpc.errors import (
+    DeadlineExceededError,
+    EpochMismatchError,
     LeaseExpiredError,
     LeaseRequiredError,
     LeaseValidationError,
@@ -32,6 +34,14 @@ _FINAL: Final = frozenset(
         Status.DATA_LOSS,
     )
 )
+
+
+def concerns_sender(error: OnexError) -> bool:
+    """Whether a failure is due to the lease, the epoch or the deadline of who sent the action.
+
+    Whoever sent the same action at the same time, such as the next holder, is not meant.
+    """
+    return isinstance(error, (*_LEASE_ERRORS, EpochMismatchError, DeadlineExceededError))
 
 
 def is_final(error: OnexError) -> bool:

@@ -7,7 +7,7 @@ from onex_grpc.action.state import WORKFLOW_STATE
 from onex_grpc.errors import AlreadyExistsError
 from onex_grpc.rpc.status import from_detail
 from onex_grpc.store.keys import workflow_key
-from onex_grpc.store.model import ActionRecord, Commit, Exact, FenceOnly, LeaseGrant, RecordedAction
+from onex_grpc.store.model import ActionRecord, Commit, Exact, LeaseGrant, RecordedAction
 
 Request = orchestrator_pb2.ExecuteActionRequest
 Response = orchestrator_pb2.ExecuteActionResponse
@@ -38,7 +38,7 @@ def commit_of(
     grant: LeaseGrant,
     record: ActionRecord,
     state: orchestrator_pb2.WorkflowState,
-    expect: Exact | FenceOnly,
+    expect: Exact,
     reply: bytes,
 ) -> Commit:
     """The commit of an action, of the state that it led to, and of the reply for repeats."""
