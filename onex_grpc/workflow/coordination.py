@@ -56,6 +56,9 @@ class Coordination:
         """Takes over the results of steps that ended under an earlier lease."""
         indexes = {step.step_id: step.index for step in self._plan.steps}
         for result in results:
+            if result.step_id not in indexes:
+                # Of a task that another holder delegated in between: no step of the plan.
+                continue
             self._note(indexes[result.step_id], result)
             if result.status == orchestrator_pb2.STEP_STATUS_FAILED:
                 self.failures.append((result.step_id, from_detail(result.error)))

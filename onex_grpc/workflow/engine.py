@@ -13,8 +13,10 @@ from onex.v1 import orchestrator_pb2
 from onex_grpc.action.state import read_state
 from onex_grpc.context import current_call
 from onex_grpc.errors import (
+    EpochMismatchError,
     NodeUnavailableError,
     OnexError,
+    StateConsistencyError,
     WorkflowNotFoundError,
 )
 from onex_grpc.lease.clock import holder_clock
@@ -48,17 +50,21 @@ Output = orchestrator_pb2.ModelOrchestratorOutput
 # A lease that is lost again and again without any progress is not taken up for ever.
 _MOST_FRUITLESS_TERMS: Final = 3
 _MOST_RESUMING: Final = 64
+# What ends a term: the lease is lost, or an action under it has changed what the term builds on.
+_ENDS_TERM: Final = (*LOST, EpochMismatchError, StateConsistencyError)
 
 
 class _Active:
     """A workflow that this process is running."""
 
-    __slots__ = ("aborted", "content", "task")
+    __slots__ = ("aborted", "content", "in_term", "task")
 
     def __init__(self, content: bytes) -> None:
         self.content = content
         """Empty until a workflow that is being resumed has been read."""
         self.aborted = False
+        self.in_term = False
+        """Whether it is being worked on, and not between two leases."""
         self.task: asyncio.Task[Output]
 
 
@@ -119,7 +125,12 @@ class WorkflowEngine:
             active = self._launch(contract.workflow_id, content, self._begin(workflow))
         elif active.content and active.content != content:
             raise other_workflow(contract.workflow_id)
-        output = await asyncio.shield(active.task)
+        try:
+            output = await asyncio.shield(active.task)
+        except asyncio.CancelledError:
+            if self._closing and active.task.cancelled():
+                raise self._draining() from None
+            raise
         if active.content != content:
             raise other_workflow(contract.workflow_id)
         return output
@@ -143,7 +154,8 @@ class WorkflowEngine:
     def abandon(self, workflow_id: str) -> None:
         """Stops running a workflow that an action has ended; those who wait get what it came to."""
         active = self._active.get(workflow_id)
-        if active is not None and not active.aborted:
+        # Between two leases it reads the state anyway, under the new one.
+        if active is not None and active.in_term and not active.aborted:
             active.aborted = True
             active.task.cancel()
 
@@ -163,9 +175,12 @@ class WorkflowEngine:
             contract.correlation_id = call.correlation_id if call else str(uuid.uuid4())
         traceparent = call.traceparent if call else ""
         workflow = self._workflow(contract, content, traceparent, time.time_ns() // 1000)
+        self._check_targets(workflow)
+        return workflow
+
+    def _check_targets(self, workflow: Workflow) -> None:
         for step in workflow.plan.steps:
             self._router.resolve(step.target)
-        return workflow
 
     def _workflow(
         self,
@@ -226,15 +241,26 @@ class WorkflowEngine:
     async def _take_up(self, workflow: Workflow) -> _Tenure | Output:
         """A new lease over a workflow, or its output where it has ended."""
         workflow_id = workflow.workflow_id
-        state, epoch = await read_state(self._store, workflow_id)
-        if state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING:
-            last = await self._store.get_lease(workflow_id)
-            return make_output(workflow, state, lease_id=last.lease_id, epoch=epoch)
+        ended = await self._output_of(workflow)
+        if ended is not None:
+            return ended
+        # A node that this process's settings lack is no fault of the workflow: it stays unfinished.
+        self._check_targets(workflow)
         sent_at = holder_clock()
         lease = await self._store.acquire_lease(self._request(workflow_id, take_over_own=True))
         # Read again: until the new fence was in force, the former holder could still write.
         state, epoch = await read_state(self._store, workflow_id)
+        if state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING:
+            await self._store.release_lease(lease.guard)
+            return make_output(workflow, state, lease_id=lease.lease_id, epoch=epoch)
         return _Tenure(lease, sent_at, state, epoch)
+
+    async def _output_of(self, workflow: Workflow) -> Output | None:
+        state, epoch = await read_state(self._store, workflow.workflow_id)
+        if state.status == orchestrator_pb2.WORKFLOW_STATUS_RUNNING:
+            return None
+        last = await self._store.get_lease(workflow.workflow_id)
+        return make_output(workflow, state, lease_id=last.lease_id, epoch=epoch)
 
     async def _run(self, workflow: Workflow, tenure: _Tenure) -> Output:
         """Runs a workflow to its end, under as many leases as it takes."""
@@ -243,9 +269,10 @@ class WorkflowEngine:
         while True:
             lost: OnexError
             held = self._keeper.hold(tenure.lease, tenure.sent_at, lambda _: _cancel(active.task))
+            active.in_term = True
             try:
                 return await self._term(workflow, tenure, held).run()
-            except LOST as error:
+            except _ENDS_TERM as error:
                 lost = error
             except asyncio.CancelledError:
                 if self._closing:
@@ -254,8 +281,12 @@ class WorkflowEngine:
                     raise
                 lost = held.error()
             finally:
+                active.in_term = False
                 self._keeper.drop(held)
             await _forget_cancellation(active.task)
+            if self._closing:
+                # Its cancellation may be among those forgotten.
+                raise self._draining()
             _log.warning("workflow %s: %s", workflow.workflow_id, lost)
             following = await self._take_up(workflow)
             if isinstance(following, Output):

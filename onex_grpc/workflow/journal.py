@@ -9,7 +9,7 @@ from onex.v1 import orchestrator_pb2
 from onex_grpc.action.state import WORKFLOW_STATE
 from onex_grpc.errors import OnexError, StateConsistencyError
 from onex_grpc.store.keys import workflow_key
-from onex_grpc.store.model import ActionRecord, Commit, FenceOnly, Guard, Replayed
+from onex_grpc.store.model import ActionRecord, Commit, Exact, Guard, Replayed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,8 +74,8 @@ class Journal:
 
     async def barrier_of_uncertain(self) -> None:
         """Returns when everything folded is durable but what a repeat would come to again."""
-        # What is being written may be uncertain, too.
-        if self._uncertain or self._turn.locked():
+        # What is being written, or could not be, may be uncertain, too.
+        if self._uncertain or self._failure is not None or self._turn.locked():
             await self.barrier()
 
     def write_soon(self) -> None:
@@ -125,26 +125,31 @@ class Journal:
             while self._folded:
                 await self.barrier()
         except OnexError as error:
-            self._failure = error
             self._on_failed(error)
 
     async def _write(self, kind: str, *, ended: bool) -> None:
         records, self._records = self._records, []
         self._folded = self._uncertain = False
         self._cancel_timer()
-        written = await self._store.commit(
-            Commit(
-                key=workflow_key(self._guard.workflow_id),
-                expect=FenceOnly(),
-                state=self.state.SerializeToString(),
-                state_type=WORKFLOW_STATE,
-                guard=self._guard,
-                kind=kind,
-                actions=records,
-                open=False if ended else None,
-                release=ended,
-            )
+        change = Commit(
+            key=workflow_key(self._guard.workflow_id),
+            # It is the only writer; should an action under the same lease have written all the
+            # same, that must not be overwritten.
+            expect=Exact(self.epoch),
+            state=self.state.SerializeToString(),
+            state_type=WORKFLOW_STATE,
+            guard=self._guard,
+            kind=kind,
+            actions=records,
+            open=False if ended else None,
+            release=ended,
         )
+        try:
+            written = await self._store.commit(change)
+        except OnexError as error:
+            # Nothing may pass a barrier any more: what was to be written is no longer waiting.
+            self._failure = error
+            raise
         if isinstance(written, Replayed):
             raise StateConsistencyError(
                 f"a step of workflow {self._guard.workflow_id} was recorded by somebody else"

@@ -13,7 +13,12 @@ from onex.v1 import action_pb2, common_pb2, orchestrator_pb2
 from onex_grpc.action.command import complete, copy_step_command
 from onex_grpc.action.ids import derive_action_id
 from onex_grpc.context import CallContext, enter_call
-from onex_grpc.errors import LeaseExpiredError, OnexError, StaleFenceError
+from onex_grpc.errors import (
+    LeaseExpiredError,
+    LeaseValidationError,
+    OnexError,
+    StaleFenceError,
+)
 from onex_grpc.rpc.status import error_detail
 from onex_grpc.store.model import ActionRecord
 from onex_grpc.telemetry import SpanKind, names
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
     from onex_grpc.workflow.policy import FailurePolicy
 
 _DELEGATE: Final = action_pb2.ACTION_TYPE_DELEGATE_TASK
-LOST: Final = (LeaseExpiredError, StaleFenceError)
+LOST: Final = (LeaseExpiredError, LeaseValidationError, StaleFenceError)
 """Errors that end the holder's right to work, not the step."""
 
 
@@ -77,7 +82,7 @@ class StepRunner:
         """Runs a step to its end; a failure that the policy does not retry is an outcome.
 
         Raises:
-            LeaseExpiredError, StaleFenceError: when the lease is lost.
+            LeaseExpiredError, LeaseValidationError, StaleFenceError: when the lease is lost.
         """
         workflow = self._workflow
         action_id = derive_action_id(workflow.workflow_id, FIRST_RUN, step.step_id)
