@@ -53,4 +53,4 @@ class EventTopic:
             data.value.string_value = event.event_id
             return Outcome(data)
 
-        return Plan(True, Repeat.KEYED, perform)
+        return Plan(True, Repeat.KEYED if request.key else Repeat.OWN_KEY, perform)

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -93,23 +94,26 @@ class Maildir:
         async def perform(progress: Progress) -> Outcome:
             progress.begun = True
             loop = asyncio.get_running_loop()
-            added = await loop.run_in_executor(self._threads, self._deliver, file_name, message)
+            deliver = partial(self._deliver, file_name, message, progress)
+            added = await loop.run_in_executor(self._threads, deliver)
             data = common_pb2.Data()
             data.value.string_value = file_name
             return Outcome(data, replayed=not added)
 
-        return Plan(True, Repeat.KEYED, perform)
+        return Plan(True, Repeat.KEYED if request.key else Repeat.OWN_KEY, perform)
 
-    def _deliver(self, name: str, message: bytes) -> bool:
+    def _deliver(self, name: str, message: bytes, progress: Progress) -> bool:
         """Whether the message was added; False where it lies there already."""
-        if self._was_read(name):
-            return False
         aside = self._folder / "tmp" / f"{name}.{secrets.token_hex(4)}"
         try:
-            with aside.open("xb") as file:
-                file.write(message)
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                if self._was_read(name):
+                    return False
+                _write_durably(aside, message)
+            except OSError:
+                # Nothing has arrived.
+                progress.begun = False
+                raise
             return self._add(aside, name)
         except OSError as error:
             raise translated(error, str(self._folder)) from error
@@ -143,6 +147,13 @@ def _file_name(key: str) -> str:
     if _PLAIN_KEY.fullmatch(key):
         return key
     return f"sha256-{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

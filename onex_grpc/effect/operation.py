@@ -18,6 +18,8 @@ class Repeat(Enum):
     """Done twice it leaves the same result."""
     KEYED = "keyed"
     """The target stores the key and does it once."""
+    OWN_KEY = "own key"
+    """The target does it once for all attempts of this call, whose key nobody else knows."""
     NEVER = "never"
     """Done twice it happens twice."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import stamina
 
@@ -14,6 +14,10 @@ from onex_grpc.intent.failure import may_pass
 if TYPE_CHECKING:
     from onex.v1 import common_pb2
     from onex_grpc.effect.target import Outcome, Plan
+
+
+_SEEN_BY_CALLERS: Final = frozenset({Repeat.OWN_KEY, Repeat.NEVER})
+"""What happens twice when the caller repeats it."""
 
 
 class Attempts:
@@ -30,12 +34,13 @@ class Attempts:
         self._plan = plan
         self._policy = policy
         self._progress: Progress | None = None
+        self._may_be_done = False
 
     @property
     def outcome_unknown(self) -> bool:
-        """Whether an attempt that must not be repeated has begun and its end is not known."""
+        """Whether the effect may have happened, and happens again when the caller repeats it."""
         begun = self._progress is not None and self._progress.begun
-        return begun and self._plan.repeat is Repeat.NEVER
+        return (begun or self._may_be_done) and self._plan.repeat in _SEEN_BY_CALLERS
 
     async def run(self) -> Outcome:
         """The outcome, after repeats where they are wanted and harmless.
@@ -44,6 +49,17 @@ class Attempts:
             OutcomeUnknownError: for a failure that may pass of an effect that may have happened.
             OnexError: that of the last attempt.
         """
+        try:
+            return await self._repeat()
+        except OnexError as error:
+            if may_pass(error) and self.outcome_unknown:
+                raise OutcomeUnknownError(
+                    "the effect may have happened; look at the target before you repeat it",
+                    causes=(error,),
+                ) from error
+            raise
+
+    async def _repeat(self) -> Outcome:
         if not self._policy.max_retries or self._plan.repeat is Repeat.NEVER:
             return await self._attempt()
         backoff = Backoff.of(self._policy)
@@ -68,11 +84,7 @@ class Attempts:
             outcome = await self._plan.perform(self._progress)
         except OnexError as error:
             self.last_error = error
-            if may_pass(error) and self.outcome_unknown:
-                raise OutcomeUnknownError(
-                    "the effect may have happened; look at the target before you repeat it",
-                    causes=(error,),
-                ) from error
+            self._may_be_done |= self._progress.begun and may_pass(error)
             # What failed is not under way any more.
             self._progress = None
             raise

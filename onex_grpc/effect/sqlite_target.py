@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from onex_grpc.effect.sqlite_runner import SqliteRunner
 from onex_grpc.effect.target import Outcome, Plan
 from onex_grpc.errors import (
     AlreadyExistsError,
+    CallCancelledError,
     ConfigurationError,
     ContractValidationError,
     DatabaseConnectionError,
@@ -106,12 +108,20 @@ class SqliteDatabase:
         if self._batcher is None:
             raise DatabaseConnectionError(f"target {self._name!r} is not open")
 
+        # Taken once: by the writer's thread when it begins, or by a caller who gives up before.
+        turn = threading.Lock()
+
         def work(connection: apsw.Connection) -> Outcome:
+            if not turn.acquire(blocking=False):
+                raise CallCancelledError("the caller gave up before its turn came")
             progress.begun = True
             return _execute(connection, request, statements)
 
         try:
             return await self._batcher.submit(work)
+        except asyncio.CancelledError:
+            progress.begun = not turn.acquire(blocking=False)
+            raise
         except apsw.Error as error:
             # It was rolled back.
             progress.begun = False

@@ -132,11 +132,12 @@ async def executing(
     folder: Path,
     targets: dict[str, TargetSettings],
     operations: CustomOperations | None = None,
+    mesh: Mesh | None = None,
 ) -> AsyncIterator[EffectExecutor]:
     """An executor over open targets and a store of its own."""
     custom = operations or CustomOperations()
     store: Store = await open_store(folder / "effect.db")
-    opened = EffectTargets(targets, Mesh({}), custom)
+    opened = EffectTargets(targets, mesh or Mesh({}), custom)
     try:
         await opened.open()
         yield EffectExecutor(opened, custom, store, NO_TELEMETRY)

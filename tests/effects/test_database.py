@@ -20,6 +20,7 @@ from onex_grpc.errors import (
     ConfigurationError,
     ContractValidationError,
     DatabaseConnectionError,
+    DeadlineExceededError,
     OperationRefusedError,
     TargetNotFoundError,
 )
@@ -241,3 +242,16 @@ def test_no_identifier_reaches_sql_unlisted(name: str, value: str) -> None:
     else:
         with pytest.raises(OperationRefusedError):
             sql_statements(operation, allowed)
+
+
+async def test_what_is_said_not_to_be_done_is_not_done_later(
+    executor: EffectExecutor, tmp_path: Path
+) -> None:
+    write = database(insert("journal", id="late", status="X"))
+    with closing(apsw.Connection(str(tmp_path / "orders.db"))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DeadlineExceededError, match="harmless"):
+            await executor.execute(contract("orders_db", write, timeout=0.05))
+        other.execute("ROLLBACK")
+    await executor.execute(contract("orders_db", database(insert("journal", id="next"))))
+    assert read(tmp_path, "SELECT id FROM journal") == [("next",)]

@@ -13,7 +13,7 @@ from google.protobuf import wrappers_pb2
 from onex.v1 import effect_pb2, operation_pb2
 from onex_grpc.context import CallContext, LeaseClaim, enter_call
 from onex_grpc.contract.data import unpack
-from onex_grpc.effect import CustomCall, CustomOperations, CustomTarget
+from onex_grpc.effect import CustomCall, CustomOperations, CustomTarget, EventLogTarget
 from onex_grpc.errors import (
     ConfigurationError,
     ContractValidationError,
@@ -24,6 +24,7 @@ from onex_grpc.errors import (
     StaleFenceError,
     UnavailableError,
 )
+from onex_grpc.rpc import Mesh
 from tests.effects.making import (
     CORRELATION,
     contract,
@@ -269,3 +270,15 @@ async def test_unknown_types_and_wrong_targets(tmp_path: Path) -> None:
         damaged.custom.value = b"\xff"
         with pytest.raises(ContractValidationError):
             await executor.execute(contract("", damaged))
+
+
+async def test_without_a_key_a_lost_publication_is_unknown(tmp_path: Path) -> None:
+    operation = operation_pb2.EffectOperation()
+    operation.message.event_type = "HAPPENED"
+    targets = {"events": EventLogTarget(topic="things")}
+    nobody = Mesh({"orchestrator": "127.0.0.1:1"})
+    async with executing(tmp_path, {**targets}, mesh=nobody) as executor:
+        for key, error in (("", OutcomeUnknownError), ("k", NodeUnavailableError)):
+            with pytest.raises(error):
+                await executor.execute(contract("events", operation, key=key, retries=1))
+    await nobody.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import mailbox
+import os
 from email.parser import BytesParser
 from email.policy import default
 from typing import TYPE_CHECKING
@@ -17,7 +19,10 @@ from onex_grpc.errors import (
     AlreadyExistsError,
     ConfigurationError,
     ContractValidationError,
+    DeadlineExceededError,
     OperationRefusedError,
+    OutcomeUnknownError,
+    UnavailableError,
 )
 from tests.effects.making import (
     CORRELATION,
@@ -100,6 +105,28 @@ async def test_without_a_key_each_is_sent(executor: EffectExecutor, tmp_path: Pa
     for _ in range(2):
         await executor.execute(contract("mail", notification()))
     assert len(messages(tmp_path)) == 2
+
+
+async def test_interrupted_only_a_keyed_delivery_may_be_repeated(executor: EffectExecutor) -> None:
+    at_once = 0.000_001
+    with pytest.raises(OutcomeUnknownError):
+        await executor.execute(contract("mail", notification(), timeout=at_once))
+    with pytest.raises(DeadlineExceededError, match="harmless"):
+        await executor.execute(contract("mail", notification(), key=KEY, timeout=at_once))
+
+
+async def test_what_has_not_arrived_is_not_unknown(
+    executor: EffectExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(UnavailableError, match="disk full"):
+            await executor.execute(contract("mail", notification()))
+    assert not messages(tmp_path)
+    assert not list((tmp_path / "mail/tmp").iterdir())
 
 
 @pytest.mark.parametrize("key", ["../../evil", "a/b", "A", ".hidden", "a:2,S", "x" * 200])
