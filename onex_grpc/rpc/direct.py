@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TESTED: Final = ((1, 76), (1, 85))
 """The first and the last minor version that are known to behave alike."""
+_CLOSED: Final = "the mesh was closed"
 
 
 class _CallStatus(Protocol):
@@ -98,6 +99,9 @@ class DirectUnary:
 
 async def _error(call: _Call) -> grpc.aio.AioRpcError:
     status = await call.status()
+    if status.details() == _CLOSED:
+        # As grpc.aio has it: cancelled on this side, unlike a call that the other side cancels.
+        raise asyncio.CancelledError(_CLOSED)
     return grpc.aio.AioRpcError(
         # A server that says OK and sends no response breaks the protocol.
         CODES[Status(status.code() or Status.INTERNAL)],
@@ -138,4 +142,4 @@ class DirectCalls:
     def cancel(self) -> None:
         """Cancels the calls in flight."""
         for call in list(self._in_flight):
-            call.cancel("the mesh was closed")
+            call.cancel(_CLOSED)

@@ -221,10 +221,13 @@ class Outgoing:
         context = {"target": peer.target, "address": peer.address}
         if code is grpc.StatusCode.UNAVAILABLE:
             return NodeUnavailableError(f"{peer} cannot be reached: {text}", context=context)
+        if code is grpc.StatusCode.CANCELLED:
+            # So grpc's server ends what reaches it while it stops: the node goes away, just as when
+            # the connection breaks.
+            text = "broken off by the other side; it may have been executed or not"
+            return NodeUnavailableError(f"{self._name()}: {text}", context=context)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             text = "no answer within " + (f"{self.timeout:.3f} s" if self.timeout else "its time")
-        elif code is grpc.StatusCode.CANCELLED:
-            text = "cancelled, but not by its caller; it may have been executed or not"
         error = from_status(code, f"{self._name()}: {text}", None)
         error.context = context
         return error

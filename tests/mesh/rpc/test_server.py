@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
-from onex.v1 import compute_pb2_grpc, error_pb2
+from onex.v1 import compute_pb2, compute_pb2_grpc, error_pb2
 from onex_grpc import headers
 from onex_grpc.errors import (
     ConfigurationError,
@@ -274,6 +274,27 @@ async def test_draining_ends_calls_that_take_too_long(network: Node) -> None:
     assert network.probe.cancelled.is_set()
     with pytest.raises(NodeUnavailableError):
         await held
+
+
+async def test_a_call_that_the_other_side_cancels_is_a_node_that_goes_away() -> None:
+    # As grpc's server ends a call that reaches it while it stops.
+    class Leaving(compute_pb2_grpc.ComputeNodeServiceServicer):
+        async def ExecuteCompute(
+            self, request: compute_pb2.ModelContractCompute, context: object
+        ) -> compute_pb2.ModelComputeOutput:
+            ending = cast("grpc.aio.ServicerContext[object, object]", context)
+            await ending.abort(grpc.StatusCode.CANCELLED)
+            raise AssertionError
+
+    server = grpc.aio.server()
+    compute_pb2_grpc.add_ComputeNodeServiceServicer_to_server(Leaving(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    mesh = Mesh({"compute": f"127.0.0.1:{port}"})
+    with pytest.raises(NodeUnavailableError, match="broken off"):
+        await mesh.stub(Stub, "compute").ExecuteCompute(ask("echo"))
+    await mesh.close()
+    await server.stop(0)
 
 
 async def test_draining_waits_for_what_is_left_of_an_aborted_call(network: Node) -> None:
