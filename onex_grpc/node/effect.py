@@ -23,7 +23,7 @@ from onex_grpc.effect.targets import EffectTargets
 from onex_grpc.errors import OnexError, OutcomeUnknownError
 from onex_grpc.intent.worker import IntentWorker
 from onex_grpc.node.base import Node, Service
-from onex_grpc.rpc import Mesh
+from onex_grpc.rpc import CallRuntime, Mesh
 from onex_grpc.rpc.passage import is_asked_for
 from onex_grpc.rpc.status import error_detail
 from onex_grpc.store.protocol import Store
@@ -64,6 +64,7 @@ class NodeEffect(Node):
             self.targets, custom, container.get_service(Store), self._telemetry
         )
         self._workers: list[IntentWorker] = []
+        self._leaving: asyncio.Task[None] | None = None
 
     def register_operations(self, operations: CustomOperations) -> None:
         """Adds the node's own operations; called once, when the node is made."""
@@ -128,12 +129,28 @@ class NodeEffect(Node):
             )
             self._workers.append(worker)
             worker.start()
+        if self.container.has_service(CallRuntime):
+            self._leaving = asyncio.create_task(
+                self._leave(self.container.get_service(CallRuntime))
+            )
 
     async def stop(self) -> None:
         """Lets running intents finish, gives back the rest and closes the targets."""
+        if self._leaving is not None:
+            if not self.container.get_service(CallRuntime).draining:
+                self._leaving.cancel()
+            await asyncio.wait((self._leaving,))
+        await self._stop_taking()
+        await self.targets.close()
+
+    async def _leave(self, runtime: CallRuntime) -> None:
+        # With the calls, not after them: both have the same time to finish.
+        await runtime.until_draining()
+        await self._stop_taking()
+
+    async def _stop_taking(self) -> None:
         workers, self._workers = self._workers, []
         await asyncio.gather(*(worker.stop(self._settings.stop_grace) for worker in workers))
-        await self.targets.close()
 
     async def _execute_queued(self, intent: intent_pb2.ModelIntent) -> None:
         # Repeats are the queue's: they outlive this process.
