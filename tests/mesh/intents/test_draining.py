@@ -48,6 +48,13 @@ def runtime_of(mesh: LocalMesh, node: type[NodeEffect] | type[Emitter]) -> CallR
     return mesh.node(node).container.get_service(CallRuntime)
 
 
+async def taking(mesh: LocalMesh, workers: int) -> None:
+    """Returns when so many workers hold streams to the queue."""
+    async with asyncio.timeout(5):
+        while runtime_of(mesh, Emitter).in_flight != workers:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.001)
+
+
 async def test_a_draining_node_takes_no_more_intents() -> None:
     async with LocalMesh([Emitter, Slow]) as mesh:
         effects = mesh.stub(effect_pb2_grpc.EffectNodeServiceStub, "effect")
@@ -57,12 +64,9 @@ async def test_a_draining_node_takes_no_more_intents() -> None:
         calling = asyncio.ensure_future(effects.ExecuteEffect(contract))
         slow = mesh.node(Slow)
         await slow.begun.wait()
-        while not runtime_of(mesh, Emitter).in_flight:
-            await asyncio.sleep(0)
+        await taking(mesh, workers=1)
         runtime_of(mesh, Slow).refuse_new()
-        async with asyncio.timeout(5):
-            while runtime_of(mesh, Emitter).in_flight:
-                await asyncio.sleep(0.001)
+        await taking(mesh, workers=0)
         reducer = mesh.stub(reducer_pb2_grpc.ReducerNodeServiceStub, "reducer")
         await reducer.ExecuteReduction(emission("a", custom("y")))
         queue = mesh.stub(intent_pb2_grpc.IntentQueueServiceStub, "reducer")
