@@ -117,6 +117,8 @@ class RemoteKeys:
         if kid not in self._keys and self._may_ask():
             if self._fetching is None or self._fetching.done():
                 self._fetching = asyncio.create_task(self._ask())
+                # Looked at, so that a failure after all callers gave up is not reported as lost.
+                self._fetching.add_done_callback(lambda task: task.cancelled() or task.exception())
             # All callers share one request; one that gives up must not cancel it for the others.
             await asyncio.shield(self._fetching)
         return self._keys.get(kid)

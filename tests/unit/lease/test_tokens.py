@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import uuid
 from dataclasses import replace
@@ -246,6 +247,29 @@ async def test_without_the_orchestrator_a_new_token_cannot_be_checked() -> None:
         await _admit(check, claim())
     orchestrator.away = False
     await _admit(check, claim())
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_is_not_reported_as_lost() -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def list_keys() -> lease_pb2.ListKeysResponse:
+        asked.set()
+        await answer.wait()
+        raise NodeUnavailableError("away")
+
+    lost: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+    keys = RemoteKeys(list_keys)
+    waiting = asyncio.create_task(keys.fetch("kid"))
+    await asked.wait()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    answer.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    del keys, waiting
+    gc.collect()
+    assert not lost
 
 
 def test_pinned_keys_must_be_keys() -> None:
