@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import asdict
@@ -54,7 +55,10 @@ def main(orders: int | None, csv_file: Path, state: Path | None, as_json: bool) 
     """Processes orders of a CSV file through the sample mesh and audits the result."""
     try:
         folder = state or Path(tempfile.mkdtemp(prefix="onex-demo-"))
-        audit, faults = asyncio.run(_demo(open_orders(csv_file, orders), folder.resolve()))
+        audit, faults = asyncio.run(_stoppable(open_orders(csv_file, orders), folder.resolve()))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        click.echo("error: stopped; the same state goes on where it was", err=True)
+        sys.exit(1)
     except OnexError as fault:
         click.echo(f"error: {fault}", err=True)
         sys.exit(1)
@@ -67,6 +71,14 @@ def main(orders: int | None, csv_file: Path, state: Path | None, as_json: bool) 
     figures = {**asdict(audit), "ok": not faults}
     click.echo(json.dumps(figures) if as_json else f"{audit.summary()} {verdict}")
     sys.exit(1 if faults else 0)
+
+
+async def _stoppable(orders: OrdersFile, state: Path) -> tuple[Audit, list[str]]:
+    # As Ctrl-C: nobody else would end the four servers.
+    work = asyncio.create_task(_demo(orders, state))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+    return await work
 
 
 async def _demo(orders: OrdersFile, state: Path) -> tuple[Audit, list[str]]:

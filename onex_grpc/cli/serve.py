@@ -11,6 +11,7 @@ import click
 from onex_grpc.errors import ConfigurationError
 from onex_grpc.node.base import Node
 from onex_grpc.serve.command import run_node, serve_options
+from onex_grpc.serve.faults import describe_fault
 
 
 @click.command()
@@ -33,12 +34,14 @@ def _find_node(place: str) -> type[Node]:
     sys.path.insert(0, str(Path.cwd()))
     try:
         module = import_module(module_name)
-    except ModuleNotFoundError as fault:
-        # What the user's module itself fails to import is told with its traceback.
-        if fault.name is None or not f"{module_name}.".startswith(f"{fault.name}."):
-            raise
+    except Exception as fault:
+        missing = fault.name if isinstance(fault, ModuleNotFoundError) else None
+        if missing is not None and f"{module_name}.".startswith(f"{missing}."):
+            raise ConfigurationError(
+                f"there is no module {module_name!r} in {Path.cwd()} or among what is installed"
+            ) from None
         raise ConfigurationError(
-            f"there is no module {module_name!r} in {Path.cwd()} or among what is installed"
+            f"module {module_name!r} cannot be imported: {describe_fault(fault)}"
         ) from None
     found: object = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, Node)):

@@ -6,9 +6,11 @@ an address, so that permissions are decided here alone.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+NotEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class _Target(
@@ -20,7 +22,7 @@ class _Target(
 class SqliteTarget(_Target, frozen=True, kw_only=True, tag="sqlite"):
     """Tables of one SQLite file, which belongs to this effect node alone."""
 
-    path: str
+    path: NotEmpty
     """The database file; its folder is created."""
     tables: dict[str, list[str]]
     """The tables that may be used, each with the columns that may be."""
@@ -32,10 +34,10 @@ class SqliteTarget(_Target, frozen=True, kw_only=True, tag="sqlite"):
 class FilesTarget(_Target, frozen=True, kw_only=True, tag="files"):
     """Files below one folder; nothing outside of it can be reached."""
 
-    root: str
+    root: NotEmpty
     """The folder; created where writing is allowed."""
     allow: frozenset[Literal["read", "write", "delete"]] = frozenset({"read"})
-    max_bytes: int = 16 * 1024 * 1024
+    max_bytes: Annotated[int, msgspec.Meta(ge=1)] = 16 * 1024 * 1024
     """The largest file that may be read whole or written, and the longest line."""
 
 
@@ -49,7 +51,7 @@ class MailTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class MaildirTarget(_Target, frozen=True, kw_only=True, tag="maildir"):
     """Notifications, delivered into a Maildir folder (https://cr.yp.to/proto/maildir.html)."""
 
-    path: str
+    path: NotEmpty
     """The Maildir; created with its `tmp`, `new` and `cur`."""
     sender: str
     """The address in From."""
@@ -61,7 +63,7 @@ class MaildirTarget(_Target, frozen=True, kw_only=True, tag="maildir"):
 class EventLogTarget(_Target, frozen=True, kw_only=True, tag="event_log"):
     """One topic of the mesh's event log."""
 
-    topic: str
+    topic: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,128}\Z")]
     bus: str = "orchestrator"
     """The node that keeps the log, as the mesh knows it: `kind` or `kind/name`."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import ssl
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -88,7 +91,7 @@ class CertificateFiles:
 
     def _look(self) -> tuple[tuple[int, int, int], ...]:
         try:
-            stats = [path.stat() for path in self._paths]
+            stats = [_stat(path) for path in self._paths]
         except OSError as error:
             raise _unreadable(error) from error
         return tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in stats)
@@ -119,6 +122,13 @@ class CertificateFiles:
         except OSError as error:
             raise _unreadable(error) from error
         return certificate, key, ca
+
+
+def _stat(path: Path) -> os.stat_result:
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    return found
 
 
 def _refuse_password() -> str:

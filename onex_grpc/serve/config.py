@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from msgspec import inspect
@@ -74,7 +74,7 @@ def _read_file(file: Path | None, environment: Mapping[str, str]) -> dict[str, T
         if not file.exists():
             return {}
     try:
-        return {str(file): tomllib.loads(file.read_text(encoding="utf-8"))}
+        return {str(file): tomllib.loads(file.read_text(encoding="utf-8-sig"))}
     except OSError as fault:
         raise ConfigurationError(f"{file} cannot be read: {fault.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
@@ -82,7 +82,7 @@ def _read_file(file: Path | None, environment: Mapping[str, str]) -> dict[str, T
 
 
 def _read_environment(environment: Mapping[str, str]) -> Table:
-    table: Table = {}
+    found: dict[str, Table] = {}
     for name, text in environment.items():
         if not name.startswith(_PREFIX) or name == _FILE_VARIABLE:
             continue
@@ -94,10 +94,13 @@ def _read_environment(environment: Mapping[str, str]) -> Table:
             known = [f"{_PREFIX}{p.upper()}" for p in _variable_names(_SCHEMA, "")]
             raise ConfigurationError(f"{name} is no setting{_close(name, known)}")
         value = _decode_json(name, text) if _is_structured(kind) else text
-        at = table
-        for key in path[:-1]:
-            at = at.setdefault(key, {})  # type: ignore[assignment]
-        at[path[-1]] = value
+        for key in reversed(path):
+            value = {key: value}
+        found[name] = cast("Table", value)
+    # A whole table first, so that its keys' own variables go before it.
+    table: Table = {}
+    for name in sorted(found, key=lambda name: (name.count("__"), name)):
+        table = _merge(table, found[name])
     return table
 
 

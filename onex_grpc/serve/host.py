@@ -42,9 +42,13 @@ def named(node_class: type[Node], name: str) -> type[Node]:
     Raises:
         ConfigurationError: for a class without a descriptor, and for a name that no node can have.
     """
-    if not hasattr(node_class, "descriptor"):
+    if not isinstance(getattr(node_class, "descriptor", None), node_pb2.NodeDescriptor):
         raise ConfigurationError(
             f"{node_class.__name__} has no descriptor; give it one with name and version"
+        )
+    if missing := sorted(getattr(node_class, "__abstractmethods__", ())):
+        raise ConfigurationError(
+            f"{node_class.__name__} lacks {', '.join(missing)}; write what its kind needs"
         )
     if not name or name == node_class.descriptor.name:
         return node_class

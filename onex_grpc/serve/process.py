@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -16,6 +17,7 @@ from onex_grpc.rpc.calls import CallRuntime
 from onex_grpc.rpc.client import ClientOptions, Mesh
 from onex_grpc.rpc.server import Server, ServerOptions
 from onex_grpc.rpc.tls import ClientTls, ServerTls
+from onex_grpc.serve.faults import describe_fault
 from onex_grpc.serve.health import add_health
 from onex_grpc.serve.host import NodeHost, named
 from onex_grpc.serve.stop import stop_signals
@@ -25,8 +27,12 @@ if TYPE_CHECKING:
     from onex_grpc.node.base import Node
     from onex_grpc.serve.settings import Settings, TlsSettings
 
+_log = logging.getLogger(__name__)
+
 EXIT_MISTAKE: Final = 2
 """Exit code for what the user can mend: a setting, a port or a state folder in use."""
+EXIT_FAULT: Final = 1
+"""Exit code for a fault of the node's own code."""
 _FLUSH_SECONDS: Final = 5.0
 
 
@@ -34,7 +40,8 @@ def run_process(node_class: type[Node], settings: Settings) -> NoReturn:
     """Serves a node until SIGTERM or SIGINT, then ends the process.
 
     Its one line on stdout, `serving kind/name on host:port`, is for supervisors. It exits with 0
-    after a clean stop, with 2 and one line on stderr for a mistake that the user can mend.
+    after a clean stop, with 2 and one line on stderr for a mistake that the user can mend, with 1
+    for a fault of the node's own code, whose traceback is in the log.
     """
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -42,6 +49,10 @@ def run_process(node_class: type[Node], settings: Settings) -> NoReturn:
     except OnexError as fault:
         click.echo(f"error: {fault}", err=True)
         raise SystemExit(EXIT_MISTAKE) from None
+    except Exception as fault:
+        _log.critical("%s ended by a fault", node_class.__name__, exc_info=fault)
+        click.echo(f"error: {node_class.__name__} failed: {describe_fault(fault)}", err=True)
+        raise SystemExit(EXIT_FAULT) from None
     raise SystemExit(0)
 
 

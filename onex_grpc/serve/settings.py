@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, Literal
 
 import msgspec
 
-from onex_grpc.contract.node import KIND_ORDER
+from onex_grpc.contract.node import KIND_ORDER, Target, parse_target
 from onex_grpc.effect.settings import TargetSettings
-from onex_grpc.errors import ConfigurationError
+from onex_grpc.errors import ConfigurationError, ContractValidationError
 from onex_grpc.lease.settings import LeaseSettings
 from onex_grpc.rpc.server import is_loopback
 
+_MAX_PORT: Final = 65535
 DEFAULT_PORTS: Final = dict(zip(KIND_ORDER, range(50051, 50055), strict=True))
 """The port of each kind of node where nothing else is set."""
 
@@ -19,6 +21,9 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _LONGEST_SECONDS: Final = 366 * 86_400
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_SECONDS)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+TargetName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,128}\Z")]
+_ADDRESS: Final = re.compile(r"[^\s:]+:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}")
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,9 +42,9 @@ class TlsSettings(_Section, frozen=True, kw_only=True):
     """
 
     mode: Literal["tls", "mtls"]
-    cert: str
-    key: str
-    ca: str
+    cert: Name
+    key: Name
+    ca: Name
     server_name: str = ""
 
 
@@ -53,7 +58,8 @@ class LimitSettings(_Section, frozen=True, kw_only=True):
             where absent.
     """
 
-    message_bytes: Positive = 4 * 1024 * 1024
+    # gRPC keeps it in a C int.
+    message_bytes: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 4 * 1024 * 1024
     concurrent_calls: Positive = 1000
     memory_bytes: Positive | None = None
 
@@ -84,7 +90,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     name: str = ""
     host: str = "127.0.0.1"
     port: Port | None = None
-    state: str = ".onex"
+    state: Name = ".onex"
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
     drain_grace: Seconds = 10.0
     reflection: bool = True
@@ -93,7 +99,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     tls: TlsSettings | None = None
     limits: LimitSettings = LimitSettings()
     lease: LeaseSettings = LeaseSettings()
-    targets: dict[str, TargetSettings] = {}
+    targets: dict[TargetName, TargetSettings] = {}
     queues: list[str] = []
     intents_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
     intent_timeout: Annotated[float, msgspec.Meta(gt=0, le=_LONGEST_SECONDS)] = 60.0
@@ -104,6 +110,20 @@ class Settings(_Section, frozen=True, kw_only=True):
                 f"host {self.host}: without TLS a node serves on loopback only; "
                 "add [tls] with mode, cert, key and ca, or use 127.0.0.1"
             )
+
+        for name, address in self.addresses.items():
+            _check_node("addresses", name)
+            if not _ADDRESS.fullmatch(address) or int(address.rpartition(":")[2]) > _MAX_PORT:
+                raise ConfigurationError(
+                    f"addresses: {address!r} of {name} is not host:port, such as 127.0.0.1:50053"
+                )
+        for queue in self.queues:
+            if _check_node("queues", queue).kind != "reducer":
+                raise ConfigurationError(
+                    f"queues: {queue!r} has no intents; name reducers, as reducer or reducer/orders"
+                )
+        if len(set(self.queues)) != len(self.queues):
+            raise ConfigurationError(f"queues: {self.queues} names one twice; name each once")
 
     def port_for(self, kind: str) -> int:
         """The port that a node of this kind serves on."""
@@ -116,3 +136,10 @@ class Settings(_Section, frozen=True, kw_only=True):
             kind: f"127.0.0.1:{port}" for kind, port in DEFAULT_PORTS.items() if kind not in named
         }
         return defaults | self.addresses
+
+
+def _check_node(key: str, name: str) -> Target:
+    try:
+        return parse_target(name)
+    except ContractValidationError:
+        raise ConfigurationError(f"{key}: {name!r} is not `kind` or `kind/name`") from None
