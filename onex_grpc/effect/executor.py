@@ -13,8 +13,9 @@ from onex_grpc.effect.fences import Fences
 from onex_grpc.effect.joining import Joining
 from onex_grpc.effect.operation import EffectRequest, effect_request
 from onex_grpc.effect.outcomes import Outcomes
+from onex_grpc.effect.refusal import interrupted
 from onex_grpc.effect.retry import Attempts
-from onex_grpc.errors import DeadlineExceededError, OnexError, OutcomeUnknownError
+from onex_grpc.errors import DeadlineExceededError, OnexError
 from onex_grpc.telemetry import Span, SpanKind, Telemetry
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class EffectExecutor:
                 )
         except TimeoutError:
             if underway.outcome_unknown:
-                raise _unknown(request) from None
+                raise interrupted(request) from None
             causes = () if underway.last_error is None else (underway.last_error,)
             raise DeadlineExceededError(
                 f"the effect at target {request.target!r} was not done within {limit:.3f} s; "
@@ -142,7 +143,7 @@ class EffectExecutor:
         except asyncio.CancelledError:
             if underway.outcome_unknown:
                 # Whoever cancelled still learns that this must not be done again blindly.
-                raise asyncio.CancelledError(_unknown(request)) from None
+                raise asyncio.CancelledError(interrupted(request)) from None
             raise
 
     async def _keyed(
@@ -182,11 +183,3 @@ def _output(
     )
     output.metadata.execution_time.FromNanoseconds(round(seconds * 1e9))
     return output
-
-
-def _unknown(request: EffectRequest) -> OutcomeUnknownError:
-    return OutcomeUnknownError(
-        f"the effect at target {request.target!r} was interrupted after it had begun; "
-        "look at the target before you repeat it",
-        context={"target": request.target},
-    )

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from onex_grpc.effect.refusal import key_reused
+from onex_grpc.effect.refusal import interrupted, key_reused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -49,9 +49,14 @@ class Joining:
 
         Raises:
             AlreadyExistsError: when the key is that of another effect.
+            OutcomeUnknownError: when the one before was given up and may have happened.
         """
         name = (request.target, request.key)
-        shared = self._shared.get(name)
+        while (shared := self._shared.get(name)) is not None and shared.task.cancelling():
+            # Its callers gave it up: it comes to nothing for anybody, but has to end first.
+            await asyncio.wait((shared.task,))
+            if shared.attempts.outcome_unknown:
+                raise interrupted(request)
         joined = shared is not None
         if shared is None:
             shared = _Shared(asyncio.create_task(effect()), request.content_hash, attempts)

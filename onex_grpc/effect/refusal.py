@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onex_grpc.errors import AlreadyExistsError, OnexError, OperationRefusedError
+from onex_grpc.errors import (
+    AlreadyExistsError,
+    OnexError,
+    OperationRefusedError,
+    OutcomeUnknownError,
+)
 
 if TYPE_CHECKING:
     from onex_grpc.effect.operation import EffectRequest
@@ -36,4 +41,13 @@ def key_reused(request: EffectRequest) -> OnexError:
         f"idempotency_key {request.key!r} was used at target {request.target!r} for another "
         "operation; take a new key for a new effect",
         context={"target": request.target, "idempotency_key": request.key},
+    )
+
+
+def interrupted(request: EffectRequest) -> OnexError:
+    """The error for an effect that was interrupted when it may have happened already."""
+    return OutcomeUnknownError(
+        f"the effect at target {request.target!r} was interrupted after it had begun; "
+        "look at the target before you repeat it",
+        context={"target": request.target},
     )

@@ -210,6 +210,45 @@ async def test_one_leaves_and_the_other_gets_the_reply(tmp_path: Path) -> None:
     assert outside.done == 1
 
 
+@pytest.mark.parametrize("repeatable", [True, False])
+async def test_a_repeat_meets_one_that_was_given_up_and_is_ending(
+    tmp_path: Path, repeatable: bool
+) -> None:
+    begun, cleaned_up = asyncio.Event(), asyncio.Event()
+    calls = 0
+
+    async def slow_to_stop(message: Text, call: CustomCall) -> str:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await cleaned_up.wait()
+        return message.value
+
+    operations = CustomOperations()
+    (operations.add_idempotent if repeatable else operations.add)(Text, slow_to_stop)
+    async with executing(tmp_path, {}, operations) as executor:
+        first = asyncio.create_task(executor.execute(at(key="k")))
+        await begun.wait()
+        first.cancel()
+        await asyncio.sleep(0)
+        # As the caller's next process does.
+        second = asyncio.create_task(executor.execute(at(key="k")))
+        await asyncio.sleep(0.01)
+        cleaned_up.set()
+        if repeatable:
+            assert unpack((await second).operation_result) == "x"
+        else:
+            with pytest.raises(OutcomeUnknownError):
+                await second
+        with pytest.raises(asyncio.CancelledError):
+            await first
+    assert calls == 1 + repeatable
+
+
 async def test_the_store_keeps_the_outcome(tmp_path: Path) -> None:
     outside = Outside()
     for replayed in (False, True):
