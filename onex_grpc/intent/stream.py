@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from onex.v1 import intent_pb2
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
         AsyncIterator,
         Awaitable,
         Callable,
-        Coroutine,
         Sequence,
     )
 
@@ -58,7 +58,7 @@ class WorkerStream:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._greet(requests)
-            work = (self._hear(requests), self._deliver(), self._settle())
+            work = (partial(self._hear, requests), self._deliver, self._settle)
             tasks += [asyncio.create_task(self._guarded(part)) for part in work]
             while (response := await self._out.get()) is not None:
                 yield response
@@ -87,10 +87,11 @@ class WorkerStream:
                     self._claims.pop(token, None)
                     self._tell(token, LOST)
 
-    async def _guarded(self, part: Coroutine[None, None, None]) -> None:
+    async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
         """Ends the stream with the error of one of its tasks."""
+        # A callable, since a task that is cancelled before it begins would never await a coroutine.
         try:
-            await part
+            await part()
         except Exception as error:
             self._end(error)
 
