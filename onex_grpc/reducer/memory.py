@@ -45,30 +45,43 @@ class Versioned(Generic[S]):
 
 
 class StateCache(Generic[S]):
-    """The last committed states, so that a commit needs no read before it; bounded."""
+    """The last committed states, so that a commit needs no read before it; bounded.
 
-    def __init__(self, entries: int = 10_000, largest: int = 65_536) -> None:
+    Args:
+        entries: most states that are kept.
+        largest: most bytes of one state that is kept, serialised.
+        total: most bytes of all of them.
+    """
+
+    def __init__(
+        self, entries: int = 10_000, largest: int = 65_536, total: int = 64 * 2**20
+    ) -> None:
         self._entries = entries
         self._largest = largest
-        self._states: OrderedDict[str, Versioned[S]] = OrderedDict()
+        self._total = total
+        self._bytes = 0
+        self._states: OrderedDict[str, tuple[Versioned[S], int]] = OrderedDict()
 
     def get(self, key: str) -> Versioned[S] | None:
         """The state of a key, if it is kept."""
         found = self._states.get(key)
-        if found is not None:
-            self._states.move_to_end(key)
-        return found
+        if found is None:
+            return None
+        self._states.move_to_end(key)
+        return found[0]
 
     def put(self, key: str, state: Versioned[S], size: int) -> None:
         """Keeps a state, unless its size in bytes is too large to be worth it."""
+        self.drop(key)
         if size > self._largest:
-            self.drop(key)
             return
-        self._states[key] = state
-        self._states.move_to_end(key)
-        if len(self._states) > self._entries:
-            self._states.popitem(last=False)
+        self._states[key] = state, size
+        self._bytes += size
+        while len(self._states) > self._entries or self._bytes > self._total:
+            self.drop(next(iter(self._states)))
 
     def drop(self, key: str) -> None:
         """Forgets a state, since another one may have been committed."""
-        self._states.pop(key, None)
+        found = self._states.pop(key, None)
+        if found is not None:
+            self._bytes -= found[1]
