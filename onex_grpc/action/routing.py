@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from onex.v1 import (
     common_pb2,
@@ -20,6 +20,8 @@ from onex_grpc.errors import ContractValidationError, Violation
 if TYPE_CHECKING:
     from onex_grpc.action.command import Command
     from onex_grpc.rpc.client import Mesh
+
+_MOST_CALLS: Final = 1000
 
 NodeCall: TypeAlias = Callable[["Command", float | None], Awaitable[common_pb2.Data]]
 """Has a node execute a command, within so many seconds, and returns its result."""
@@ -41,6 +43,9 @@ class Router:
         """
         call = self._calls.get(target)
         if call is None:
+            if len(self._calls) >= _MOST_CALLS:
+                # Any client may name targets; with a bare kind among the addresses all are known.
+                self._calls.clear()
             call = self._calls[target] = self._connect(target)
         return call
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onex_grpc.intent.backoff import Backoff
 
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Claims = dict[str, "Claim"]
+
+
+_MOST_LEFT: Final = 1000
+"""Workers that may have vanished for good, whose claims are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ class ClaimLedger:
 
     def __init__(self) -> None:
         self._open: dict[str, list[Claims]] = {}
-        self._left: dict[str, Claims] = {}
+        self._left: OrderedDict[str, Claims] = OrderedDict()
 
     def come_back(self, worker: str, held: Sequence[str], claims: Claims) -> list[str]:
         """Opens a stream with the claims that its worker still holds.
@@ -65,3 +70,7 @@ class ClaimLedger:
             self._open.pop(worker, None)
         if claims:
             self._left.setdefault(worker, {}).update(claims)
+            self._left.move_to_end(worker)
+            if len(self._left) > _MOST_LEFT:
+                # It may still come back: its claims are then known by their tokens alone.
+                self._left.popitem(last=False)

@@ -84,9 +84,10 @@ class Mesh:
         Raises:
             TargetNotFoundError: for an unknown target; names those that are known.
         """
-        key = (stub_type, target)
+        # By where it leads: a target may be any client's word, and the cache must not grow with it.
+        key = (stub_type, self._resolve(target))
         if key not in self._stubs:
-            channel = StubChannel(self._link(self._resolve(target)))
+            channel = StubChannel(self._link(key[1]))
             self._stubs[key] = stub_type(cast("grpc.aio.Channel", channel))
         return cast("S", self._stubs[key])
 

@@ -10,6 +10,8 @@ async def test_bare_kind_is_the_address_of_all_nodes_without_their_own() -> None
     stub = compute_pb2_grpc.ComputeNodeServiceStub
 
     assert mesh.stub(stub, "compute/orders") is not mesh.stub(stub, "compute/prices")
+    # One stub, however many names clients may think of.
+    assert mesh.stub(stub, "compute/orders") is mesh.stub(stub, "compute/other")
     with pytest.raises(TargetNotFoundError, match="reducer/orders"):
         mesh.stub(stub, "reducer/orders")
     await mesh.close()
