@@ -14,6 +14,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
+from onex_grpc.context import current_call
 from onex_grpc.telemetry import names
 from onex_grpc.telemetry.span import Attributes, AttributeValue, Span, SpanKind
 from onex_grpc.telemetry.traceparent import TraceParent, parse
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import Span as SdkSpan
     from opentelemetry.util import types
 
     from onex_grpc.telemetry.buffer import Buffer
@@ -222,6 +224,11 @@ class _ForeignSpans(SpanProcessor):
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+
+    def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
+        call = current_call()
+        if call is not None:
+            span.set_attribute(names.CORRELATION_ID, call.correlation_id)
 
     def on_end(self, span: ReadableSpan) -> None:
         if span.context is not None and span.context.trace_flags.sampled:

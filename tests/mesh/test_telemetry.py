@@ -106,9 +106,11 @@ async def test_secrets_do_not_leave(receiver: OtlpReceiver) -> None:
 FOREIGN = """
 import asyncio
 from opentelemetry import trace
+from onex_grpc.context import CallContext, enter_call
 from onex_grpc.telemetry import SpanKind, Telemetry
 
 async def main():
+    enter_call(CallContext("c-1"))
     telemetry = Telemetry.from_environment(service_name="shop")
     telemetry.install()
     with telemetry.start_span("ours", SpanKind.INTERNAL, correlation_id="c-1") as span:
@@ -133,7 +135,7 @@ def test_spans_of_other_opentelemetry_code_join_the_trace(receiver: OtlpReceiver
     ours, theirs = spans["ours, renamed"], spans["theirs"]
     assert (theirs.trace_id, theirs.parent_id) == (ours.trace_id, ours.span_id)
     assert theirs.service == ours.service == "shop"
-    assert ours.attributes[names.CORRELATION_ID] == "c-1"
+    assert [s.attributes[names.CORRELATION_ID] for s in (ours, theirs)] == ["c-1", "c-1"]
     assert [ours.attributes[k] for k in ("number", "ratio", "yes")] == [7, 0.5, True]
     assert "hunter2" not in str(spans)
 
