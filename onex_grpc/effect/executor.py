@@ -132,16 +132,17 @@ class EffectExecutor:
                     request, attempts, lambda: self._keyed(request, attempts, keeps_outcomes)
                 )
         except TimeoutError:
-            if underway.outcome_unknown:
+            if attempts.outcome_unknown or underway.outcome_unknown:
                 raise interrupted(request) from None
-            causes = () if underway.last_error is None else (underway.last_error,)
+            last = attempts.last_error or underway.last_error
+            causes = () if last is None else (last,)
             raise DeadlineExceededError(
                 f"the effect at target {request.target!r} was not done within {limit:.3f} s; "
                 "a repeat is harmless",
                 causes=causes,
             ) from None
         except asyncio.CancelledError:
-            if underway.outcome_unknown:
+            if attempts.outcome_unknown or underway.outcome_unknown:
                 # Whoever cancelled still learns that this must not be done again blindly.
                 raise asyncio.CancelledError(interrupted(request)) from None
             raise
