@@ -1,5 +1,5 @@
 """What a durable workflow of three calls costs without any SDK: bare grpc.aio, and a group commit
-on SQLite FULL.
+on SQLite FULL, whose log is written out to its working size as that of the SDK's stores is.
 
 One process is the node, one the orchestrator: per workflow one call in, three calls out, four
 commits. Run as
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from pathlib import Path
 from queue import SimpleQueue
 
 import apsw
@@ -23,6 +24,7 @@ from onex.v1 import (
     orchestrator_pb2,
     orchestrator_pb2_grpc,
 )
+from onex_grpc.store.sqlite.connection import grow_wal
 
 _BATCH = 256
 
@@ -36,6 +38,7 @@ class _Writer:
         self._db = apsw.Connection(path)
         self._db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
         self._db.execute("CREATE TABLE state (id INTEGER PRIMARY KEY, key TEXT, value BLOB)")
+        grow_wal(Path(path))
         threading.Thread(target=self._write, daemon=True).start()
 
     async def commit(self, key: str, value: bytes) -> None:

