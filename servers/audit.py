@@ -4,6 +4,7 @@ log.
 
 from __future__ import annotations
 
+import asyncio
 import mailbox
 from collections import Counter
 from contextlib import closing
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from onex.v1 import event_pb2, event_pb2_grpc
+from onex_grpc.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from servers.orders_file import OrderRow
 
 TOPIC = "order-events"
+
+_READ_SECONDS = 60.0
+_PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ async def count(rows: Iterable[OrderRow], rejected: int, state: Path, mesh: Mesh
     stored = _stored_orders(state / "orders.db", wanted)
     journal = _journal(state / "orders.db", wanted)
     mails = _mails(state / "mail", wanted)
-    events = await _events(mesh, wanted)
+    events = await count_events(mesh, wanted)
     return Audit(
         orders=len(stored),
         shipped=sum(1 for status, _ in stored.values() if status == "SHIPPED"),
@@ -113,11 +118,24 @@ def _mails(path: Path, wanted: set[str]) -> Counter[str]:
     return Counter(key for subject in subjects if (key := subject.split()[1]) in wanted)
 
 
-async def _events(mesh: Mesh, wanted: set[str]) -> Counter[str]:
+async def count_events(mesh: Mesh, wanted: set[str]) -> Counter[str]:
+    """How often each of these orders stands in the event log.
+
+    Reads it again from the beginning where the orchestrator is restarted meanwhile.
+    """
     bus = mesh.stub(event_pb2_grpc.EventBusServiceStub, "orchestrator")
+    async with asyncio.timeout(_READ_SECONDS):
+        while True:
+            try:
+                return await _read_events(bus, wanted)
+            except UnavailableError:
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _read_events(bus: event_pb2_grpc.EventBusServiceStub, wanted: set[str]) -> Counter[str]:
     counts: Counter[str] = Counter()
     head = 0
-    subscription = bus.Subscribe(event_pb2.SubscribeRequest(topic=TOPIC), timeout=60)
+    subscription = bus.Subscribe(event_pb2.SubscribeRequest(topic=TOPIC), timeout=_READ_SECONDS)
     async for message in subscription:
         if message.HasField("started"):
             head = message.started.head_sequence
