@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 import sys
 from dataclasses import dataclass
@@ -131,13 +133,19 @@ class Supervisor:
     async def _end(self, process: asyncio.subprocess.Process | None) -> None:
         if process is None or process.returncode is not None:
             return
-        process.terminate()
+        _signal(process, signal.SIGTERM)
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 await process.wait()
         except TimeoutError:
-            process.kill()
+            _signal(process, signal.SIGKILL)
             await process.wait()
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    # Not process.send_signal: it asks for the exit code first, and takes it from asyncio's watcher.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, number)
 
 
 async def _first_line(process: asyncio.subprocess.Process) -> bytes:
@@ -156,4 +164,5 @@ def _cause(code: int) -> str:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"no reason given; see {log}"
+    last = lines[-1] if lines else f"no reason given; see {log}"
+    return last.removeprefix("error: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import sys
@@ -117,7 +118,10 @@ class NodeProcess:
 
     def send_signal(self, number: Signals) -> None:
         """Sends a signal and does not wait."""
-        self._running().send_signal(number)
+        # Not the process's own method: it asks for the exit code first, and takes it from asyncio's
+        # watcher, which then knows none.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._running().pid, number)
 
     async def wait(self) -> int:
         """Waits for the end of the process; returns its exit code."""
@@ -139,7 +143,7 @@ class NodeProcess:
     async def _end(self, number: Signals) -> int:
         process = self._running()
         if process.returncode is None:
-            process.send_signal(number)
+            self.send_signal(number)
         return await process.wait()
 
     def _output(self) -> asyncio.StreamReader:
