@@ -96,7 +96,7 @@ class Supervisor:
         with log.open("ab") as stderr:
             process = await asyncio.create_subprocess_exec(
                 *self._command(kind),
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,
                 # Ctrl-C is for the supervisor alone: it stops the servers in their order.
@@ -113,7 +113,8 @@ class Supervisor:
         port = str(self._layout.ports[KINDS.index(kind)])
         module = f"servers.{kind}"
         config = str(self._layout.config)
-        return (sys.executable, "-m", module, "--config", config, "--port", port)
+        options = ("--config", config, "--port", port, "--with-parent")
+        return (sys.executable, "-m", module, *options)
 
     async def _watch(self, kind: str) -> None:
         for _ in range(_RESTARTS):

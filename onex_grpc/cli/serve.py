@@ -17,13 +17,13 @@ from onex_grpc.serve.faults import describe_fault
 @click.command()
 @click.argument("node", metavar="MODULE:CLASS")
 @serve_options
-def serve(node: str, config: Path | None, **flags: str | int | None) -> None:
+def serve(node: str, config: Path | None, with_parent: bool, **flags: str | int | None) -> None:
     """Serves a node of your own until SIGTERM or Ctrl-C.
 
     MODULE:CLASS is the module, as `import` finds it from here, and the node's class in it, as in
     shop.nodes:PriceNode.
     """
-    run_node(_find_node(node), config, **flags)
+    run_node(_find_node(node), config, with_parent, **flags)
 
 
 def _find_node(place: str) -> type[Node]:

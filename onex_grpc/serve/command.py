@@ -28,23 +28,30 @@ def serve_options(command: F) -> F:
         click.option("--port", type=int, help="Port to serve on; 0 takes a free one."),
         click.option("--state", help="Folder of the stores."),
         click.option("--log-level", help="debug, info, warning, error or critical."),
+        click.option(
+            "--with-parent", is_flag=True, help="Stop when stdin ends, as when a supervisor dies."
+        ),
     ]
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def run_node(node_class: type[Node], config: Path | None, **flags: str | int | None) -> None:
+def run_node(
+    node_class: type[Node], config: Path | None, with_parent: bool, **flags: str | int | None
+) -> None:
     """Loads the settings and serves a node until the process is told to stop; then exits.
 
     Args:
         node_class: the node.
         config: the settings' file.
+        with_parent: whether the end of stdin stops the process.
         flags: settings of the command line; None where a flag is absent.
     """
     from onex_grpc.errors import OnexError
     from onex_grpc.serve.config import load_settings
     from onex_grpc.serve.process import EXIT_MISTAKE, run_process
+    from onex_grpc.serve.stop import stop_with_parent
 
     overrides = {name: value for name, value in flags.items() if value is not None}
     try:
@@ -52,6 +59,8 @@ def run_node(node_class: type[Node], config: Path | None, **flags: str | int | N
     except OnexError as fault:
         click.echo(f"error: {fault}", err=True)
         sys.exit(EXIT_MISTAKE)
+    if with_parent:
+        stop_with_parent()
     run_process(node_class, settings)
 
 
@@ -60,7 +69,7 @@ def serve(node_class: type[Node]) -> None:
 
     @click.command(help=f"Serves {node_class.__name__} until SIGTERM or Ctrl-C.")
     @serve_options
-    def command(config: Path | None, **flags: str | int | None) -> None:
-        run_node(node_class, config, **flags)
+    def command(config: Path | None, with_parent: bool, **flags: str | int | None) -> None:
+        run_node(node_class, config, with_parent, **flags)
 
     command()

@@ -1,9 +1,12 @@
-"""Waiting for the signal that ends a process."""
+"""Waiting for what ends a process: a signal, or the end of its supervisor."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -34,3 +37,17 @@ def stop_signals() -> Iterator[asyncio.Event]:
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def stop_with_parent() -> None:
+    """Stops this process, as SIGTERM does, when its stdin ends: when its supervisor is gone.
+
+    A supervisor that was killed cannot stop anybody; but the kernel closes its end of the pipe.
+    """
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="wait for the end of stdin", daemon=True).start()
