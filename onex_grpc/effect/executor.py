@@ -15,7 +15,7 @@ from onex_grpc.effect.operation import EffectRequest, effect_request
 from onex_grpc.effect.outcomes import Outcomes
 from onex_grpc.effect.refusal import interrupted
 from onex_grpc.effect.retry import Attempts
-from onex_grpc.errors import DeadlineExceededError, OnexError
+from onex_grpc.errors import DeadlineExceededError, OnexError, OutcomeUnknownError
 from onex_grpc.telemetry import Span, SpanKind, Telemetry
 
 if TYPE_CHECKING:
@@ -155,9 +155,19 @@ class EffectExecutor:
         known = await self._outcomes.find(request)
         if known is not None:
             return known
-        outcome = await attempts.run()
+        outcome = await (self._once(request, attempts) if attempts.only_once else attempts.run())
         # Shielded: what was done is recorded, even if nobody waits for it any more.
         return await asyncio.shield(self._outcomes.record(request, outcome))
+
+    async def _once(self, request: EffectRequest, attempts: Attempts) -> Outcome:
+        # Noted before it begins: whoever comes after a crash must not begin again.
+        number = await self._outcomes.begin(request)
+        try:
+            return await attempts.run()
+        except BaseException as error:
+            if not attempts.outcome_unknown and not isinstance(error, OutcomeUnknownError):
+                await asyncio.shield(self._outcomes.undo(request, number))
+            raise
 
 
 def _limit(contract: effect_pb2.ModelContractEffect, call: CallContext | None) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onex.v1 import common_pb2
-from onex_grpc.effect.refusal import key_reused
+from onex_grpc.effect.refusal import interrupted, key_reused
 from onex_grpc.effect.target import Outcome
 from onex_grpc.store.model import IdempotencyRecord
 
@@ -35,6 +35,32 @@ class Outcomes:
         fresh = IdempotencyRecord(request.content_hash, reply)
         first = await self._store.record_outcome(_name(request), fresh)
         return outcome if first == fresh else _replayed(request, first)
+
+    async def begin(self, request: EffectRequest) -> int:
+        """Notes durably that an effect begins which must not be repeated; returns the attempt's
+        number.
+
+        Raises:
+            OutcomeUnknownError: when an earlier attempt began and its end was never noted, since it
+                was interrupted or its process died.
+        """
+        mark = IdempotencyRecord(request.content_hash, b"")
+        number = 1
+        while await self._store.find_outcome(_mark("begun", number, request)) is not None:
+            if await self._store.find_outcome(_mark("undone", number, request)) is None:
+                raise interrupted(request)
+            number += 1
+        await self._store.record_outcome(_mark("begun", number, request), mark)
+        return number
+
+    async def undo(self, request: EffectRequest, number: int) -> None:
+        """Notes durably that an attempt has done nothing, so that another may be made."""
+        mark = IdempotencyRecord(request.content_hash, b"")
+        await self._store.record_outcome(_mark("undone", number, request), mark)
+
+
+def _mark(what: str, number: int, request: EffectRequest) -> str:
+    return f"effect-{what}/{number}/{request.target}/{request.key}"
 
 
 def _name(request: EffectRequest) -> str:

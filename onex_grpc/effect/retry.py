@@ -42,6 +42,11 @@ class Attempts:
         begun = self._progress is not None and self._progress.begun
         return (begun or self._may_be_done) and self._plan.repeat in _SEEN_BY_CALLERS
 
+    @property
+    def only_once(self) -> bool:
+        """Whether nothing but one attempt may ever be made."""
+        return self._plan.repeat is Repeat.NEVER
+
     async def run(self) -> Outcome:
         """The outcome, after repeats where they are wanted and harmless.
 

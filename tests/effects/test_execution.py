@@ -259,6 +259,31 @@ async def test_the_store_keeps_the_outcome(tmp_path: Path) -> None:
     assert outside.done == 1
 
 
+async def test_what_was_interrupted_is_not_begun_again(tmp_path: Path) -> None:
+    outside = Outside()
+    outside.go_on.clear()
+    async with executing(tmp_path, {}, once_only(outside)) as executor:
+        with pytest.raises(OutcomeUnknownError):
+            await executor.execute(at(key="k", timeout=0.02))
+    outside.go_on.set()
+    async with executing(tmp_path, {}, once_only(outside)) as executor:
+        with pytest.raises(OutcomeUnknownError):
+            await executor.execute(at(key="k"))
+        await executor.execute(at(key="another"))
+    assert outside.done == 1
+
+
+async def test_what_surely_did_nothing_may_be_done(tmp_path: Path) -> None:
+    outside = Outside(OperationRefusedError("no"), OperationRefusedError("no"))
+    async with executing(tmp_path, {}, once_only(outside)) as executor:
+        for _ in range(2):
+            with pytest.raises(OperationRefusedError):
+                await executor.execute(at(key="k"))
+        await executor.execute(at(key="k"))
+        assert (await executor.execute(at(key="k"))).metadata.replayed
+    assert outside.done == 1
+
+
 async def test_an_old_fence_does_nothing(tmp_path: Path) -> None:
     outside = Outside()
 

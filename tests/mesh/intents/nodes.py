@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from google.protobuf import wrappers_pb2
@@ -46,6 +48,26 @@ class Worker(NodeEffect):
         if not times.isdecimal() or self._tried[message.value] <= int(times):
             raise UnavailableError(f"attempt {self._tried[message.value]} failed")
         return f"attempt {self._tried[message.value]}"
+
+
+class Once(NodeEffect):
+    """Has an operation that must not be repeated, and never ends."""
+
+    descriptor = node_pb2.NodeDescriptor(name="once", version="1.0.0")
+
+    def register_operations(self, operations: CustomOperations) -> None:
+        """Notes in the file `done` what it was asked for."""
+        operations.add(Text, self._do)
+
+    async def _do(self, message: Text, call: CustomCall) -> str:
+        _note(message.value)
+        await asyncio.Event().wait()
+        return ""
+
+
+def _note(text: str) -> None:
+    with Path("done").open("a") as file:
+        file.write(f"{text}\n")
 
 
 class Log(NodeOrchestrator):

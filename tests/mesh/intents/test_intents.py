@@ -192,6 +192,22 @@ async def test_a_killed_effect_node_does_nothing_twice(processes: Processes) -> 
     assert processes.journal() == processes.mails() == await processes.events() == expected
 
 
+async def test_what_must_not_be_repeated_is_not_after_a_kill(processes: Processes) -> None:
+    done = processes.folder / "done"
+    async with processes.process("Once", "effect") as worker:
+        await processes.reducer.ExecuteReduction(emission("a", custom("pay")))
+        while not done.exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.005)
+        await worker.kill()
+    async with processes.process("Once", "effect"):
+        await processes.until(lambda stats: stats.dead == 1)
+        dead = await processes.queue.ListIntents(
+            intent_pb2.ListIntentsRequest(status=intent_pb2.INTENT_STATUS_DEAD)
+        )
+    assert done.read_text() == "pay\n"
+    assert dead.intents[0].last_error.reason == "OUTCOME_UNKNOWN"
+
+
 async def test_a_killed_reducer_is_found_again(tmp_path: Path) -> None:
     processes = Processes(tmp_path)
     async with AsyncExitStack() as stack:
