@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from onex.v1 import orchestrator_pb2
 from onex_grpc.action.state import read_state
-from onex_grpc.context import current_call
+from onex_grpc.context import CallContext, current_call, enter_call
 from onex_grpc.errors import (
     EpochMismatchError,
     NodeUnavailableError,
@@ -57,11 +57,13 @@ _ENDS_TERM: Final = (*LOST, EpochMismatchError, StateConsistencyError)
 class _Active:
     """A workflow that this process is running."""
 
-    __slots__ = ("aborted", "content", "in_term", "task")
+    __slots__ = ("aborted", "content", "correlation_id", "in_term", "task")
 
     def __init__(self, content: bytes) -> None:
         self.content = content
         """Empty until a workflow that is being resumed has been read."""
+        self.correlation_id = ""
+        """Of a workflow that was resumed; that of another one's call is the current one."""
         self.aborted = False
         self.in_term = False
         """Whether it is being worked on, and not between two leases."""
@@ -204,12 +206,14 @@ class WorkflowEngine:
         return active
 
     def _ended(self, workflow_id: str, task: asyncio.Task[Output]) -> None:
-        self._active.pop(workflow_id, None)
+        active = self._active.pop(workflow_id, None)
         error = None if task.cancelled() else task.exception()
+        # Nobody's call is the current one here where the workflow was resumed.
+        ids = {"correlation_id": active.correlation_id} if active is not None else {}
         if error is not None and not isinstance(error, OnexError):
-            _log.error("workflow %s broke off", workflow_id, exc_info=error)
+            _log.error("workflow %s broke off", workflow_id, exc_info=error, extra=ids)
         elif error is not None:
-            _log.warning("workflow %s: %s", workflow_id, error)
+            _log.warning("workflow %s: %s", workflow_id, error, extra=ids)
 
     async def _begin(self, workflow: Workflow) -> Output:
         state = initial_state(workflow)
@@ -232,8 +236,15 @@ class WorkflowEngine:
         recorded = await self._store.find_action(workflow_id, start_action_id(workflow_id))
         if recorded is None or not recorded.request:
             raise WorkflowNotFoundError(f"workflow {workflow_id} was not begun by this node")
-        self._active[workflow_id].content = recorded.content_hash
         record = recorded_contract(recorded)
+        active = self._active[workflow_id]
+        active.content = recorded.content_hash
+        active.correlation_id = record.contract.correlation_id
+        enter_call(
+            CallContext(
+                active.correlation_id, traceparent=record.traceparent, workflow_id=workflow_id
+            )
+        )
         return self._workflow(
             record.contract, recorded.content_hash, record.traceparent, recorded.issued_us
         )

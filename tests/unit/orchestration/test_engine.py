@@ -18,6 +18,7 @@ from onex_grpc.errors import (
     LeaseConflictError,
     NodeUnavailableError,
     OutcomeUnknownError,
+    StoreError,
     TargetNotFoundError,
     WorkflowExecutionError,
     WorkflowNotFoundError,
@@ -417,6 +418,28 @@ async def test_the_next_process_goes_on_where_the_last_one_stopped(
     assert after is not None
     assert after.fence > before.fence
     assert output.correlation_id == contract.correlation_id
+
+
+async def test_a_resumed_workflow_that_fails_is_logged_under_its_correlation_id(
+    house: House,
+    successor: Callable[[], AbstractAsyncContextManager[House]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    contract = workflow(effect("a"), effect("b"))
+    gate = house.script.gate("b")
+    waiting = asyncio.create_task(run(house, contract))
+    await house.script.entered["b"].wait()
+    async with successor() as house_after:
+        with pytest.raises(NodeUnavailableError):
+            await waiting
+        caplog.clear()
+        house.script.errors["b"] = [StoreError("broken") for _ in range(2)]
+        gate.set()
+        with pytest.raises(WorkflowExecutionError):
+            await run(house_after, contract)
+    (line,) = (r for r in caplog.records if r.getMessage().startswith("workflow w-"))
+    assert "broken" in line.getMessage()
+    assert vars(line)["correlation_id"] == contract.correlation_id
 
 
 async def test_an_unknown_workflow_is_not_found(house: House) -> None:
