@@ -70,6 +70,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_every_promise_names_tests_that_there_are() -> None:
+    page = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[^`]+)`", page)
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 @pytest.mark.parametrize("table", [Settings, LimitSettings, TlsSettings])
 def test_every_setting_stands_on_its_page(table: type) -> None:
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
