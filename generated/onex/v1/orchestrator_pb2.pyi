@@ -254,7 +254,9 @@ class ConflictResolution(_message.Message):
     """continue_on_error skips a step that failed for good; steps that depend on it are skipped too."""
     @_builtins.property
     def retry_conditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """retry_conditions are the reasons (ErrorInfo) or status names on which a step is retried, e.g. NODE_UNAVAILABLE."""
+        """retry_conditions are the reasons (ErrorInfo) or status names on which a step is retried, e.g.
+        NODE_UNAVAILABLE; never where it is empty.
+        """
 
     @_builtins.property
     def retry_config(self) -> _common_pb2.RetryPolicy:
