@@ -105,10 +105,6 @@ async def _ask(address: str, tls: ClientTls | None, timeout: float) -> Report:
 
 
 def _show(report: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None, pad_edge=False)
     facts = {
         report.node: f"{report.status}, version {report.version}, at {report.address}",
         "up": f"{report.uptime_seconds:.0f} s",
@@ -117,7 +113,7 @@ def _show(report: Report) -> None:
         **{f"needs {n}": "answers" if ok else "DOWN" for n, ok in report.dependencies.items()},
         **report.services,
     }
+    # Not a rich table, which wraps and cuts what is wider than the screen: this is for grep, too.
+    width = max(map(len, facts))
     for name, value in facts.items():
-        table.add_row(name, value)
-    # No wrapping: the lines are for grep, too.
-    Console(soft_wrap=True).print(table)
+        click.echo(f"{name:<{width}}  {value}")
