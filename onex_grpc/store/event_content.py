@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from google.protobuf.message import DecodeError
 
 from onex.v1 import event_pb2
+from onex_grpc.errors import AlreadyExistsError
+
+if TYPE_CHECKING:
+    from onex_grpc.store.model import NewEvent, StoredEvent
+
+
+def check_repeat(known: StoredEvent, again: NewEvent) -> None:
+    """Lets an event through that is the known one of its id again.
+
+    Raises:
+        AlreadyExistsError: its id is known in the topic with another payload.
+    """
+    if not same_event(known.payload, again.payload):
+        raise AlreadyExistsError(
+            f"event_id {again.event_id} was published in topic {again.topic} with other "
+            "content; take a new id",
+            context={"topic": again.topic, "event_id": again.event_id},
+        )
 
 
 def same_event(known: bytes, again: bytes) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onex_grpc.errors import AlreadyExistsError
+from onex_grpc.store.commit_rules import check_same
 from onex_grpc.store.model import ActionRecord, Commit, Guard, RecordedAction
 from onex_grpc.store.sqlite import leases
 
@@ -36,12 +36,7 @@ def find_known(tx: Transaction, actions: Sequence[ActionRecord]) -> RecordedActi
         if row is None:
             continue
         known = RecordedAction(*row)
-        if known.content_hash != action.content_hash:
-            raise AlreadyExistsError(
-                f"action_id {action.action_id} was used in {action.scope} with other content; "
-                "take a new id",
-                context={"scope": action.scope, "action_id": action.action_id},
-            )
+        check_same(known, action)
         return known
     return None
 

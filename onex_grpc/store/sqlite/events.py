@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onex_grpc.errors import AlreadyExistsError
-from onex_grpc.store.event_content import same_event
+from onex_grpc.store.event_content import check_repeat
 from onex_grpc.store.model import NewEvent, StoredEvent
 
 if TYPE_CHECKING:
@@ -24,12 +23,7 @@ def publish(tx: Transaction, event: NewEvent) -> StoredEvent:
     ).fetchone()
     if row is not None:
         known = StoredEvent(*row)
-        if not same_event(known.payload, event.payload):
-            raise AlreadyExistsError(
-                f"event_id {event.event_id} was published in topic {event.topic} with other "
-                "content; take a new id",
-                context={"topic": event.topic, "event_id": event.event_id},
-            )
+        check_repeat(known, event)
         return known
     tx.execute(
         "INSERT INTO event (topic, event_id, published_us, payload) VALUES (?, ?, ?, ?)",

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import apsw
 
-from onex.v1 import error_pb2
-from onex_grpc.errors import AlreadyExistsError, OutcomeUnknownError
 from onex_grpc.store.model import ClaimedIntent, IntentState, NewIntent
+from onex_grpc.store.queue_rules import claim_token, ids_in_use, parse_claim, rank_us, vanished
 from onex_grpc.store.sqlite import intent_sql as sql
 
 if TYPE_CHECKING:
@@ -21,10 +20,6 @@ _READY: Final = 1
 _IN_FLIGHT: Final = 3
 _BLOCKED: Final = 4
 
-_MINUTE_US: Final = 60_000_000
-# An intent ranks as if it had become available this much earlier: each priority is served before
-# the next one, and yet none waits for ever.
-_BONUS_US: Final = {1: 10 * _MINUTE_US, 2: 5 * _MINUTE_US, 3: 2 * _MINUTE_US, 4: _MINUTE_US, 5: 0}
 # How many rows whose wait has ended one claim looks at, if it does not want more itself.
 _DUE_ROWS: Final = 64
 
@@ -45,10 +40,7 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
     except apsw.ConstraintError as error:
         if "intent.intent_id" not in str(error):
             raise
-        ids = ", ".join(intent.intent_id for intent in new)
-        raise AlreadyExistsError(
-            f"intent_id: one of {ids} is in use; ids are unique for all time"
-        ) from error
+        raise ids_in_use(new) from error
     tx.changes.ready = True
 
 
@@ -70,7 +62,7 @@ def claim(tx: Transaction, worker: str, limit: int, visibility_us: int) -> Seque
     return [
         ClaimedIntent(
             intent_id=intent_id,
-            claim_token=f"{seq}.{nonce}",
+            claim_token=claim_token(seq, nonce),
             attempt=attempts,
             max_attempts=max_attempts,
             payload=payload,
@@ -86,11 +78,9 @@ def complete(tx: Transaction, claim_tokens: Sequence[str]) -> Sequence[bool]:
     return [_complete(tx, token) for token in claim_tokens]
 
 
-def fail(
-    tx: Transaction, claim_token: str, error: bytes, retry_in_us: int | None
-) -> IntentState | None:
+def fail(tx: Transaction, token: str, error: bytes, retry_in_us: int | None) -> IntentState | None:
     """Ends an attempt with its error."""
-    seq, nonce = _parse(claim_token)
+    seq, nonce = parse_claim(token)
     row = tx.execute(sql.SELECT_HELD, (seq, nonce)).fetchone()
     if row is None:
         return None
@@ -99,7 +89,7 @@ def fail(
         _bury(tx, seq, error, order_key)
         return IntentState.DEAD
     again_us = tx.now_us + max(0, retry_in_us)
-    tx.execute(sql.RETRY, (again_us, again_us - _bonus(priority), error, seq))
+    tx.execute(sql.RETRY, (again_us, rank_us(priority, again_us), error, seq))
     tx.changes.due(again_us)
     return IntentState.PENDING
 
@@ -108,7 +98,7 @@ def extend(tx: Transaction, claim_tokens: Sequence[str], visibility_us: int) -> 
     """Prolongs the visibility timeout of claims."""
     until_us = tx.now_us + visibility_us
     return [
-        bool(tx.execute(sql.EXTEND, (until_us, *_parse(token))).fetchall())
+        bool(tx.execute(sql.EXTEND, (until_us, *parse_claim(token))).fetchall())
         for token in claim_tokens
     ]
 
@@ -116,19 +106,19 @@ def extend(tx: Transaction, claim_tokens: Sequence[str], visibility_us: int) -> 
 def release(tx: Transaction, claim_tokens: Sequence[str]) -> None:
     """Gives claims back; the attempt does not count."""
     for token in claim_tokens:
-        tx.execute(sql.GIVE_BACK, _parse(token))
+        tx.execute(sql.GIVE_BACK, parse_claim(token))
     tx.changes.ready = True
 
 
 def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
     """Frees the claims of a worker, all but those of `keep`; their attempts count."""
-    kept = {_parse(token) for token in keep}
+    kept = {parse_claim(token) for token in keep}
     held: list[Row] = tx.execute(sql.HELD_BY, (worker,)).fetchall()
     for seq, nonce, attempts, max_attempts, order_key in held:
         if (seq, nonce) in kept:
             continue
         if attempts >= max_attempts:
-            _bury(tx, seq, _vanished(attempts), order_key)
+            _bury(tx, seq, vanished(attempts), order_key)
         else:
             tx.execute(sql.PROMOTE, (seq,))
     tx.changes.ready = True
@@ -139,7 +129,7 @@ def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
         intent.intent_id,
         state,
         intent.priority,
-        tx.now_us - _bonus(intent.priority),
+        rank_us(intent.priority, tx.now_us),
         intent.max_attempts,
         intent.order_key,
         tx.now_us,
@@ -147,18 +137,6 @@ def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
         intent.traceparent,
         intent.payload,
     )
-
-
-def _bonus(priority: int) -> int:
-    return _BONUS_US.get(priority, _BONUS_US[3])
-
-
-def _parse(claim_token: str) -> tuple[int, str]:
-    # The row's number in the token saves an index over tokens; one that is not ours names no row.
-    number, _, nonce = claim_token.partition(".")
-    if not (number.isascii() and number.isdigit() and len(number) < 19):
-        return -1, ""
-    return int(number), nonce
 
 
 def _has_earlier(tx: Transaction, order_key: str) -> bool:
@@ -169,13 +147,13 @@ def _promote_due(tx: Transaction, limit: int) -> None:
     due: list[Row] = tx.execute(sql.DUE, (tx.now_us, limit)).fetchall()
     for seq, state, attempts, max_attempts, order_key in due:
         if state == _IN_FLIGHT and attempts >= max_attempts:
-            _bury(tx, seq, _vanished(attempts), order_key)
+            _bury(tx, seq, vanished(attempts), order_key)
         else:
             tx.execute(sql.PROMOTE, (seq,))
 
 
-def _complete(tx: Transaction, claim_token: str) -> bool:
-    done: list[Row] = tx.execute(sql.COMPLETE, (tx.now_us, *_parse(claim_token))).fetchall()
+def _complete(tx: Transaction, token: str) -> bool:
+    done: list[Row] = tx.execute(sql.COMPLETE, (tx.now_us, *parse_claim(token))).fetchall()
     if done:
         _unblock(tx, done[0][0])
     return bool(done)
@@ -189,12 +167,3 @@ def _bury(tx: Transaction, seq: int, error: bytes, order_key: str) -> None:
 def _unblock(tx: Transaction, order_key: str) -> None:
     if order_key and tx.execute(sql.UNBLOCK, (order_key,)).fetchall():
         tx.changes.ready = True
-
-
-def _vanished(attempts: int) -> bytes:
-    return error_pb2.ErrorDetail(
-        reason=OutcomeUnknownError.reason,
-        message=f"the worker of attempt {attempts}, the last one, did not report within the "
-        "visibility timeout; look at the target before this is redriven",
-        status_code=OutcomeUnknownError.default_status,
-    ).SerializeToString()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onex_grpc.errors import EpochMismatchError
+from onex_grpc.store.commit_rules import check_version
 from onex_grpc.store.model import (
     Commit,
     Committed,
-    Exact,
     LeaseRequest,
     Replayed,
     Started,
@@ -60,16 +59,7 @@ def _write(tx: Transaction, change: Commit) -> Committed:
 def _advance(tx: Transaction, change: Commit) -> tuple[int, int]:
     row = tx.execute("SELECT id, version FROM state WHERE key = ?", (change.key,)).fetchone()
     current: int = row[1] if row else 0
-    if isinstance(change.expect, Exact) and change.expect.version != current:
-        raise EpochMismatchError(
-            f"key {change.key}: its version is {current}, not {change.expect.version}; read the "
-            "state and try again",
-            context={
-                "key": change.key,
-                "current": str(current),
-                "expected": str(change.expect.version),
-            },
-        )
+    check_version(change, current)
     version = current + 1
     if row is None:
         tx.execute(

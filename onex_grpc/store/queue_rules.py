@@ -1,0 +1,54 @@
+"""How the queue of intents ranks, names its claims and ends what nobody reports on: the decisions,
+free of any database.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onex.v1 import error_pb2
+from onex_grpc.errors import AlreadyExistsError, OutcomeUnknownError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onex_grpc.store.model import NewIntent
+
+_MINUTE_US: Final = 60_000_000
+# An intent ranks as if it had become available this much earlier: each priority is served before
+# the next one, and yet none waits for ever.
+_BONUS_US: Final = {1: 10 * _MINUTE_US, 2: 5 * _MINUTE_US, 3: 2 * _MINUTE_US, 4: _MINUTE_US, 5: 0}
+
+
+def rank_us(priority: int, available_us: int) -> int:
+    """Where an intent stands that is available from that time on; the lowest is served first."""
+    return available_us - _BONUS_US.get(priority, _BONUS_US[3])
+
+
+def claim_token(sequence: int, nonce: str) -> str:
+    """The token of a claim: the intent's sequence, which saves an index over tokens, and a nonce."""
+    return f"{sequence}.{nonce}"
+
+
+def parse_claim(token: str) -> tuple[int, str]:
+    """The sequence and the nonce of a token; one that is not ours names no intent."""
+    number, _, nonce = token.partition(".")
+    if not (number.isascii() and number.isdigit() and len(number) < 19):
+        return -1, ""
+    return int(number), nonce
+
+
+def ids_in_use(new: Sequence[NewIntent]) -> AlreadyExistsError:
+    """The refusal of a commit one of whose intents has an id that is known."""
+    ids = ", ".join(intent.intent_id for intent in new)
+    return AlreadyExistsError(f"intent_id: one of {ids} is in use; ids are unique for all time")
+
+
+def vanished(attempts: int) -> bytes:
+    """The last error of an intent whose last worker did not report, serialised."""
+    return error_pb2.ErrorDetail(
+        reason=OutcomeUnknownError.reason,
+        message=f"the worker of attempt {attempts}, the last one, did not report within the "
+        "visibility timeout; look at the target before this is redriven",
+        status_code=OutcomeUnknownError.default_status,
+    ).SerializeToString()
