@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onex_grpc.errors import ConfigurationError
 from onex_grpc.store.clock import Clock, wall_clock_us
+from onex_grpc.store.memory import open_memory
 from onex_grpc.store.sqlite import open_sqlite
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from onex_grpc.store.protocol import Store
 
 _SQLITE = "sqlite:///"
+_MEMORY = "memory:"
 
 
 async def open_store(
@@ -22,7 +24,8 @@ async def open_store(
     """Opens durable state; close it before the event loop ends.
 
     Args:
-        address: a file's path, or `sqlite:///relative/path` or `sqlite:////absolute/path`.
+        address: a file's path, or `sqlite:///relative/path` or `sqlite:////absolute/path`, or
+        `memory:` for a store of its own that ends when it is closed.
         clock: microseconds since the Unix epoch, by which leases and waits are judged.
         on_batch: hears of each batch on the writer's thread: number of operations, seconds
         including the commit.
@@ -32,6 +35,8 @@ async def open_store(
         StoreInUseError: another process has the file open; names its pid.
         DatabaseConnectionError, StoreError: the database does not open.
     """
+    if address == _MEMORY:
+        return open_memory(clock=clock, on_batch=on_batch)
     return await open_sqlite(_path(address), clock=clock, on_batch=on_batch)
 
 

@@ -26,7 +26,7 @@ def rank_us(priority: int, available_us: int) -> int:
 
 
 def claim_token(sequence: int, nonce: str) -> str:
-    """The token of a claim: the intent's sequence, which saves an index over tokens, and a nonce."""
+    """The token of a claim; the intent's sequence in it saves an index over tokens."""
     return f"{sequence}.{nonce}"
 
 

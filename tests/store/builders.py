@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 from dataclasses import dataclass, field
+from typing import Final
+
+import pytest
 
 from onex_grpc.store import (
     ActionRecord,
@@ -21,6 +24,10 @@ SECOND = 1_000_000
 TTL = 30 * SECOND
 WORKFLOW = "w1"
 KEY = workflow_key(WORKFLOW)
+
+BACKENDS: Final = ("memory", "sqlite")
+over_a_restart = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+"""For a test of what is still there when a store is opened again."""
 
 _numbers = itertools.count(1)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from onex_grpc.store import Clock, OnBatch, Store, open_store
-from tests.store.builders import ManualClock
+from tests.store.builders import BACKENDS, ManualClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,9 +35,11 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Backend:
     """An empty store of each kind."""
+    if request.param == "memory":
+        return Backend("memory:", clock)
     return Backend(f"sqlite:///{tmp_path / 'state' / 'test.db'}", clock)
 
 

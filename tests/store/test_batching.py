@@ -11,7 +11,7 @@ import pytest
 from onex_grpc.errors import AlreadyExistsError, EpochMismatchError, UnavailableError
 from onex_grpc.store import Committed, Replayed, Store
 from onex_grpc.store.batcher import MAX_BATCH, Batcher, Outcome
-from tests.store.builders import change, intent, request
+from tests.store.builders import change, intent, over_a_restart, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,6 +92,7 @@ async def test_failing_members_do_not_spoil_the_batch(backend: Backend) -> None:
     assert held.sizes == [1, 4]
 
 
+@over_a_restart
 async def test_fences_stay_unique_when_a_batch_runs_again(backend: Backend) -> None:
     held = Held()
     store = await backend.open(on_batch=held)
@@ -171,8 +172,22 @@ async def test_close_finishes_what_was_accepted(backend: Backend) -> None:
     with pytest.raises(UnavailableError):
         await store.queue_stats()
     await store.close()
+
+
+@over_a_restart
+async def test_what_close_finished_is_there_again(backend: Backend) -> None:
+    held = Held()
+    store = await backend.open(on_batch=held)
+    await held.hold(store)
+    accepted = asyncio.ensure_future(store.commit(change(0, key="k")))
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(store.close())
+    await asyncio.sleep(0)
+    held.go_on.set()
+    await closing
+    assert await accepted == Committed(1)
     store = await backend.open()
-    assert (await store.get_state("k19")).version == 1
+    assert (await store.get_state("k")).version == 1
     await store.close()
 
 

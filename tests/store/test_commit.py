@@ -15,7 +15,16 @@ from onex_grpc.errors import (
     StaleFenceError,
 )
 from onex_grpc.store import Committed, Guard, Replayed, StateRow, Store
-from tests.store.builders import KEY, WORKFLOW, ManualClock, action, change, intent, request
+from tests.store.builders import (
+    KEY,
+    WORKFLOW,
+    ManualClock,
+    action,
+    change,
+    intent,
+    over_a_restart,
+    request,
+)
 
 if TYPE_CHECKING:
     from tests.store.conftest import Backend
@@ -203,6 +212,7 @@ async def test_open_work_is_listed_with_its_holder(store: Store, clock: ManualCl
     assert [work.key for work in await store.list_open("workflow/")] == ["workflow/w2"]
 
 
+@over_a_restart
 async def test_state_and_actions_survive_a_restart(backend: Backend) -> None:
     store = await backend.open()
     await store.commit(change(0, b"one", actions=(action("a"),), reply=b"reply", opened=True))

@@ -9,7 +9,7 @@ import pytest
 
 from onex.v1 import error_pb2
 from onex_grpc.store import ClaimedIntent, IntentState, NewIntent, Store
-from tests.store.builders import SECOND, ManualClock, change, intent
+from tests.store.builders import SECOND, ManualClock, change, intent, over_a_restart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -249,6 +249,7 @@ async def test_lists_go_page_by_page(store: Store) -> None:
     assert seen == [b"o0", b"o1", b"o2", b"0", b"1", b"2", b"3"]
 
 
+@over_a_restart
 async def test_queue_survives_a_restart(backend: Backend, clock: ManualClock) -> None:
     store = await backend.open()
     await emit(store, intent("a"), intent("b"))

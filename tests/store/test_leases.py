@@ -14,7 +14,16 @@ from onex_grpc.errors import (
     StaleFenceError,
 )
 from onex_grpc.store import Guard, Replayed, Started, Store
-from tests.store.builders import KEY, TTL, WORKFLOW, ManualClock, action, change, request
+from tests.store.builders import (
+    KEY,
+    TTL,
+    WORKFLOW,
+    ManualClock,
+    action,
+    change,
+    over_a_restart,
+    request,
+)
 
 if TYPE_CHECKING:
     from tests.store.conftest import Backend
@@ -180,6 +189,7 @@ async def test_forward_clock_ends_leases_early_and_safely(store: Store, clock: M
     assert (await store.acquire_lease(request())).fence > lease.fence
 
 
+@over_a_restart
 async def test_leases_fences_and_time_survive_a_restart(
     backend: Backend, clock: ManualClock
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from onex_grpc.store import IdempotencyRecord, Store
+from tests.store.builders import over_a_restart
 
 if TYPE_CHECKING:
     from tests.store.conftest import Backend
@@ -19,14 +20,20 @@ async def test_first_outcome_of_a_key_stays(store: Store) -> None:
     assert await store.find_outcome("k") == first
 
 
-async def test_secret_is_made_once(backend: Backend) -> None:
-    store = await backend.open()
+async def test_secret_is_made_once(store: Store) -> None:
     made = await asyncio.gather(
         *(store.get_or_create_secret("key", b"%d" % number) for number in range(5))
     )
     assert len(set(made)) == 1
-    await store.close()
-    store = await backend.open()
     assert await store.get_or_create_secret("key", b"fresh") == made[0]
     assert await store.get_or_create_secret("other", b"fresh") == b"fresh"
+
+
+@over_a_restart
+async def test_secret_survives_a_restart(backend: Backend) -> None:
+    store = await backend.open()
+    await store.get_or_create_secret("key", b"first")
+    await store.close()
+    store = await backend.open()
+    assert await store.get_or_create_secret("key", b"fresh") == b"first"
     await store.close()

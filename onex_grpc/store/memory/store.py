@@ -1,0 +1,201 @@
+"""The store in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onex_grpc.errors import LeaseNotFoundError
+from onex_grpc.store.batcher import Batcher
+from onex_grpc.store.clock import Clock, StoreClock
+from onex_grpc.store.lease_rules import check_current, check_guard
+from onex_grpc.store.memory import intents, queries, records, states
+from onex_grpc.store.memory.transaction import MemoryRunner, Transaction
+from onex_grpc.store.wakeups import Wakeups
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onex_grpc.store.batcher import OnBatch
+    from onex_grpc.store.model import (
+        ActionRecord,
+        ClaimedIntent,
+        Commit,
+        Committed,
+        Guard,
+        IdempotencyRecord,
+        IntentState,
+        LeaseGrant,
+        LeaseRequest,
+        NewEvent,
+        OpenWork,
+        QueueStats,
+        RecordedAction,
+        Replayed,
+        Started,
+        StateRow,
+        StoredEvent,
+        StoredIntent,
+    )
+
+
+def open_memory(*, clock: Clock, on_batch: OnBatch | None = None) -> MemoryStore:
+    """Opens an empty store, which is gone once it is closed."""
+    store_clock = StoreClock(clock)
+    wakeups = Wakeups(store_clock)
+    runner = MemoryRunner(store_clock, wakeups)
+    return MemoryStore(runner, Batcher(runner, on_batch=on_batch), store_clock, wakeups)
+
+
+class MemoryStore:
+    """A Store in memory. Its methods are documented at the Protocol."""
+
+    def __init__(
+        self,
+        runner: MemoryRunner,
+        batcher: Batcher[Transaction],
+        clock: StoreClock,
+        wakeups: Wakeups,
+    ) -> None:
+        """Takes over what `open_memory` has made."""
+        self._runner = runner
+        self._batcher = batcher
+        self._clock = clock
+        self._wakeups = wakeups
+
+    # Leases
+
+    async def acquire_lease(self, request: LeaseRequest) -> LeaseGrant:
+        return await self._batcher.submit_first(lambda tx: states.acquire(tx, request))
+
+    async def acquire_and_start(self, request: LeaseRequest, start: Commit) -> Started | Replayed:
+        return await self._batcher.submit(lambda tx: states.acquire_and_start(tx, request, start))
+
+    async def renew_leases(self, guards: Sequence[Guard]) -> Sequence[LeaseGrant | None]:
+        return await self._batcher.submit_first(lambda tx: states.renew_all(tx, guards))
+
+    async def renew_lease(self, guard: Guard) -> LeaseGrant:
+        return await self._batcher.submit_first(lambda tx: states.renew(tx, guard))
+
+    async def release_lease(self, guard: Guard) -> int:
+        return await self._batcher.submit_first(lambda tx: states.release(tx, guard))
+
+    async def verify_lease(self, guard: Guard) -> LeaseGrant:
+        row, epoch = self._runner.read(lambda t: queries.lease(t, guard.workflow_id))
+        now_us = self._clock.peek()
+        return check_current(row, guard, now_us).grant(now_us, epoch)
+
+    async def get_lease(self, workflow_id: str) -> LeaseGrant:
+        row, epoch = self._runner.read(lambda t: queries.lease(t, workflow_id))
+        if row is None or row.expires_us is None:
+            raise LeaseNotFoundError(
+                f"workflow_id {workflow_id}: nobody ever held a lease over it; check the id",
+                context={"workflow_id": workflow_id},
+            )
+        return row.grant(self._clock.peek(), epoch)
+
+    # States and actions
+
+    async def commit(self, change: Commit) -> Committed | Replayed:
+        return await self._batcher.submit(lambda tx: states.commit(tx, change))
+
+    async def raise_guard(self, guard: Guard) -> None:
+        row, _ = self._runner.read(lambda t: queries.lease(t, guard.workflow_id))
+        if check_guard(row, guard, self._clock.peek()):
+            await self._batcher.submit_first(lambda tx: states.raise_guard(tx, guard))
+
+    async def known_fence(self, workflow_id: str) -> Guard | None:
+        return self._runner.read(lambda t: queries.known_fence(t, workflow_id))
+
+    async def get_state(self, key: str) -> StateRow:
+        return self._runner.read(lambda t: queries.state(t, key))
+
+    async def find_action(self, scope: str, action_id: str) -> RecordedAction | None:
+        return self._runner.read(lambda t: t.actions.get((scope, action_id)))
+
+    async def record_failure(self, action: ActionRecord, error: bytes, guard: Guard | None) -> None:
+        await self._batcher.submit(lambda tx: states.record_failure(tx, action, error, guard))
+
+    async def list_open(self, prefix: str) -> Sequence[OpenWork]:
+        now_us = self._clock.peek()
+        return self._runner.read(lambda t: queries.open_work(t, prefix, now_us))
+
+    # Intents
+
+    async def claim_intents(
+        self, worker: str, limit: int, visibility_us: int
+    ) -> Sequence[ClaimedIntent]:
+        return await self._batcher.submit(
+            lambda tx: intents.claim(tx, worker, limit, visibility_us)
+        )
+
+    async def complete_intents(self, claim_tokens: Sequence[str]) -> Sequence[bool]:
+        return await self._batcher.submit(lambda tx: intents.complete(tx, claim_tokens))
+
+    async def fail_intent(
+        self, claim_token: str, error: bytes, retry_in_us: int | None
+    ) -> IntentState | None:
+        return await self._batcher.submit(
+            lambda tx: intents.fail(tx, claim_token, error, retry_in_us)
+        )
+
+    async def extend_intents(
+        self, claim_tokens: Sequence[str], visibility_us: int
+    ) -> Sequence[bool]:
+        return await self._batcher.submit_first(
+            lambda tx: intents.extend(tx, claim_tokens, visibility_us)
+        )
+
+    async def release_intents(self, claim_tokens: Sequence[str]) -> None:
+        await self._batcher.submit(lambda tx: intents.release(tx, claim_tokens))
+
+    async def take_back_intents(self, worker: str, keep: Sequence[str]) -> None:
+        await self._batcher.submit(lambda tx: intents.take_back(tx, worker, keep))
+
+    async def list_intents(
+        self, state: IntentState, after: int, limit: int
+    ) -> Sequence[StoredIntent]:
+        return self._runner.read(lambda t: queries.intents(t, state, after, limit))
+
+    async def queue_stats(self) -> QueueStats:
+        now_us = self._clock.peek()
+        return self._runner.read(lambda t: queries.queue_stats(t, now_us))
+
+    async def wait_intents(self, timeout: float | None) -> None:
+        await self._wakeups.intents(timeout)
+
+    # Events
+
+    async def publish_event(self, event: NewEvent) -> StoredEvent:
+        return await self._batcher.submit(lambda tx: records.publish(tx, event))
+
+    async def read_events(self, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
+        return self._runner.read(lambda t: queries.events(t, topic, after, limit))
+
+    async def event_head(self, topic: str) -> int:
+        return self._runner.read(lambda t: queries.event_head(t, topic))
+
+    async def wait_events(self, topic: str, after: int) -> None:
+        while True:
+            # Asked for before the look, so that no event falls between the two.
+            woken = self._wakeups.topic(topic)
+            try:
+                if await self.event_head(topic) > after:
+                    return
+                await woken
+            finally:
+                woken.cancel()
+
+    # Outcomes and secrets
+
+    async def find_outcome(self, key: str) -> IdempotencyRecord | None:
+        return self._runner.read(lambda t: t.outcomes.get(key))
+
+    async def record_outcome(self, key: str, record: IdempotencyRecord) -> IdempotencyRecord:
+        return await self._batcher.submit(lambda tx: records.record_outcome(tx, key, record))
+
+    async def get_or_create_secret(self, name: str, fresh: bytes) -> bytes:
+        return await self._batcher.submit(lambda tx: records.secret(tx, name, fresh))
+
+    async def close(self) -> None:
+        self._runner.refuse_reads()
+        await self._batcher.close()
