@@ -1,0 +1,342 @@
+"""The store in memory is the plain model of the others: whatever operations hypothesis puts
+together give the same results on it and on SQLite, by the same clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from hypothesis.strategies import (
+    SearchStrategy,
+    booleans,
+    builds,
+    integers,
+    lists,
+    none,
+    sampled_from,
+)
+
+from onex_grpc.store import (
+    ActionRecord,
+    Commit,
+    Guard,
+    IdempotencyRecord,
+    IntentState,
+    NewEvent,
+    NewIntent,
+    StateRow,
+    open_store,
+    workflow_key,
+)
+from tests.store.builders import SECOND, ManualClock, action, change, intent, request
+from tests.store.pairs import Pair, Side
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+WORKFLOWS = ("w1", "w2", "elsewhere")
+KEYS = (*map(workflow_key, WORKFLOWS), "orders/o1")
+HOLDERS = ("orchestrator/a", "orchestrator/b")
+WORKERS = ("effect/a", "effect/b")
+TOPICS = ("orders", "stock")
+
+some_workflow = sampled_from(WORKFLOWS)
+some_holder = sampled_from(HOLDERS)
+some_worker = sampled_from(WORKERS)
+# Numbers of what was handed out, counted from the newest; there may be fewer.
+some_number = integers(0, 5)
+some_numbers = lists(some_number, max_size=3)
+some_wait = sampled_from([0, 1, 5, 30]).map(lambda seconds: seconds * SECOND)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """An intent to be made; one that is not new has an id that may be known."""
+
+    is_new: bool
+    priority: int
+    max_attempts: int
+    order_key: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """A commit to be made; `ahead` is by how much the expected version is wrong, None is
+    FenceOnly. `guard` is the number of a lease, negative for one that another store issued.
+    """
+
+    key: str
+    ahead: int | None
+    guard: int | None
+    wishes: Sequence[Wish]
+    actions: Sequence[ActionRecord]
+    opened: bool | None
+    release: bool
+
+
+some_wishes = lists(
+    builds(
+        Wish,
+        is_new=sampled_from([True, True, True, False]),
+        priority=integers(0, 6),
+        max_attempts=integers(1, 3),
+        order_key=sampled_from(["", "", "o", "p"]),
+    ),
+    max_size=3,
+)
+some_action: SearchStrategy[ActionRecord] = builds(
+    action,
+    sampled_from(["a", "b", "c"]),
+    sampled_from(["this", "this", "that"]),
+    scope=some_workflow,
+)
+some_guard = none() | integers(-3, 5)
+some_change: SearchStrategy[Change] = builds(
+    Change,
+    key=sampled_from(KEYS),
+    ahead=sampled_from([0, 0, 0, 0, -1, 1, None]),
+    guard=some_guard,
+    wishes=some_wishes,
+    actions=lists(some_action, max_size=2),
+    opened=sampled_from([None, True, False]),
+    release=booleans(),
+)
+
+
+class SameResults(RuleBasedStateMachine):
+    """Leases, commits, the queue, events and outcomes; a clock that jumps both ways."""
+
+    @initialize()
+    def open(self) -> None:
+        shared = "/dev/shm"
+        self.folder = tempfile.TemporaryDirectory(dir=shared if os.path.isdir(shared) else None)
+        self.loop = asyncio.new_event_loop()
+        self.clock = ManualClock()
+        self.made = 0
+        addresses: list[str | Path] = ["memory:", Path(self.folder.name) / "s.db"]
+        self.pair = Pair(
+            self.loop,
+            *(
+                self.loop.run_until_complete(open_store(address, clock=self.clock))
+                for address in addresses
+            ),
+        )
+
+    def teardown(self) -> None:
+        if hasattr(self, "pair"):
+            self.pair.close()
+            self.loop.close()
+            self.folder.cleanup()
+
+    def _version(self, key: str) -> int:
+        (row,) = self.pair.same(lambda side: side.store.get_state(key))
+        assert isinstance(row, StateRow)
+        return row.version
+
+    def _intent(self, wish: Wish) -> NewIntent:
+        self.made += wish.is_new
+        return intent(
+            str(self.made),
+            priority=wish.priority,
+            max_attempts=wish.max_attempts,
+            order_key=wish.order_key,
+        )
+
+    def _commit(self, wanted: Change) -> Callable[[Side], Commit]:
+        expect = None if wanted.ahead is None else self._version(wanted.key) + wanted.ahead
+        intents = tuple(self._intent(wish) for wish in wanted.wishes)
+
+        def of(side: Side) -> Commit:
+            return change(
+                expect,
+                b"%d" % self.made,
+                key=wanted.key,
+                guard=None if wanted.guard is None else guard(side, wanted.guard),
+                intents=intents,
+                actions=tuple(wanted.actions),
+                reply=b"%d" % self.made,
+                opened=wanted.opened,
+                release=wanted.release,
+            )
+
+        return of
+
+    @rule(seconds=integers(-60, 60))
+    def move_clock(self, seconds: int) -> None:
+        self.clock.forward(seconds)
+
+    # Leases
+
+    @rule(
+        workflow_id=some_workflow,
+        holder=some_holder,
+        own=booleans(),
+        request_id=sampled_from(["r1", "r2", "r3", ""]),
+        ttl=integers(1, 60),
+    )
+    def acquire(self, workflow_id: str, holder: str, own: bool, request_id: str, ttl: int) -> None:
+        wish = request(
+            holder,
+            workflow_id=workflow_id,
+            request_id=request_id,
+            ttl_us=ttl * SECOND,
+            take_over_own=own,
+        )
+        self.pair.same(lambda side: side.store.acquire_lease(wish))
+
+    @rule(workflow_id=some_workflow, holder=some_holder, wanted=some_change)
+    def start(self, workflow_id: str, holder: str, wanted: Change) -> None:
+        wish = request(holder, workflow_id=workflow_id)
+        commit = self._commit(
+            Change(
+                workflow_key(workflow_id),
+                wanted.ahead,
+                None,
+                wanted.wishes,
+                wanted.actions,
+                wanted.opened,
+                wanted.release,
+            )
+        )
+        self.pair.same(lambda side: side.store.acquire_and_start(wish, commit(side)))
+
+    @rule(numbers=lists(integers(-3, 5), max_size=3))
+    def renew_all(self, numbers: Sequence[int]) -> None:
+        self.pair.same(
+            lambda side: side.store.renew_leases([guard(side, number) for number in numbers])
+        )
+
+    @rule(number=integers(-3, 5))
+    def use(self, number: int) -> None:
+        self.pair.same(lambda side: side.store.verify_lease(guard(side, number)))
+        self.pair.same(lambda side: side.store.raise_guard(guard(side, number)))
+        self.pair.same(lambda side: side.store.renew_lease(guard(side, number)))
+
+    @rule(number=integers(-3, 5))
+    def release(self, number: int) -> None:
+        self.pair.same(lambda side: side.store.release_lease(guard(side, number)))
+
+    # Commits
+
+    @rule(wanted=lists(some_change, min_size=1, max_size=3))
+    def commit(self, wanted: Sequence[Change]) -> None:
+        commits = [self._commit(one) for one in wanted]
+
+        def doing(commit: Callable[[Side], Commit]) -> Callable[[Side], Awaitable[object]]:
+            return lambda side: side.store.commit(commit(side))
+
+        self.pair.same(*map(doing, commits))
+
+    @rule(failed=some_action, number=some_guard)
+    def fail_action(self, failed: ActionRecord, number: int | None) -> None:
+        self.pair.same(
+            lambda side: side.store.record_failure(
+                failed, b"error", None if number is None else guard(side, number)
+            )
+        )
+
+    # The queue
+
+    @rule(worker=some_worker, limit=integers(0, 3), visibility=some_wait)
+    def claim(self, worker: str, limit: int, visibility: int) -> None:
+        self.pair.same(lambda side: claim(side, worker, limit, visibility))
+
+    @rule(numbers=some_numbers)
+    def complete(self, numbers: Sequence[int]) -> None:
+        self.pair.same(lambda side: side.store.complete_intents(tokens(side, numbers)))
+
+    @precondition(lambda self: self.pair.tokens > 0)
+    @rule(number=some_number, again=none() | some_wait)
+    def fail(self, number: int, again: int | None) -> None:
+        self.pair.same(
+            lambda side: side.store.fail_intent(tokens(side, [number])[0], b"error", again)
+        )
+
+    @rule(numbers=some_numbers, visibility=some_wait)
+    def extend(self, numbers: Sequence[int], visibility: int) -> None:
+        self.pair.same(lambda side: side.store.extend_intents(tokens(side, numbers), visibility))
+
+    @rule(numbers=some_numbers)
+    def give_back(self, numbers: Sequence[int]) -> None:
+        self.pair.same(lambda side: side.store.release_intents(tokens(side, numbers)))
+
+    @rule(worker=some_worker, keep=some_numbers)
+    def take_back(self, worker: str, keep: Sequence[int]) -> None:
+        self.pair.same(lambda side: side.store.take_back_intents(worker, tokens(side, keep)))
+
+    # Events, outcomes, secrets
+
+    @rule(topic=sampled_from(TOPICS), event_id=sampled_from("abc"), payload=sampled_from("xy"))
+    def publish(self, topic: str, event_id: str, payload: str) -> None:
+        event = NewEvent(topic, event_id, payload.encode())
+        self.pair.same(lambda side: side.store.publish_event(event))
+
+    @rule(key=sampled_from("ab"), reply=sampled_from("xy"))
+    def record(self, key: str, reply: str) -> None:
+        outcome = IdempotencyRecord(b"hash", reply.encode())
+        self.pair.same(lambda side: side.store.record_outcome(key, outcome))
+        self.pair.same(lambda side: side.store.get_or_create_secret(key, reply.encode()))
+
+    @invariant()
+    def show_the_same(self) -> None:
+        if not hasattr(self, "pair"):
+            return
+        self.pair.same(
+            *(lambda side, k=key: side.store.get_state(k) for key in KEYS),
+            *(lambda side, w=flow: side.store.get_lease(w) for flow in WORKFLOWS),
+            *(lambda side, w=flow: side.store.known_fence(w) for flow in WORKFLOWS),
+            *(lambda side, s=state: side.store.list_intents(s, 1, 9) for state in IntentState),
+            *(lambda side, t=topic: side.store.read_events(t, 1, 3) for topic in TOPICS),
+            *(lambda side, t=topic: side.store.event_head(t) for topic in TOPICS),
+            lambda side: side.store.queue_stats(),
+            lambda side: side.store.list_open("workflow/w"),
+            lambda side: side.store.find_action("w1", "a"),
+            lambda side: side.store.find_outcome("a"),
+        )
+
+
+def guard(side: Side, number: int) -> Guard:
+    """A lease by its number from the newest, or one that another store issued; its fences are far
+    apart, so that none is by chance one that a store issues here.
+    """
+    if number < 0 or not side.guards:
+        return Guard("elsewhere", f"lease {number}", (4 - abs(number)) * 1_000_000)
+    return side.guards[-1 - number % len(side.guards)]
+
+
+def tokens(side: Side, numbers: Sequence[int]) -> Sequence[str]:
+    """Claims by their numbers from the newest."""
+    return [side.tokens[-1 - n % len(side.tokens)] for n in numbers if side.tokens]
+
+
+async def claim(side: Side, worker: str, limit: int, visibility_us: int) -> object:
+    """Claims intents; a list in any case."""
+    return list(await side.store.claim_intents(worker, limit, visibility_us))
+
+
+@pytest.mark.timeout(120)
+def test_memory_and_sqlite_give_the_same_results() -> None:
+    run_state_machine_as_test(
+        SameResults,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
