@@ -157,6 +157,18 @@ async def test_failed_intent_waits_before_its_next_attempt(
     assert again.attempt == 2
 
 
+async def test_retry_ranks_behind_what_came_during_its_wait(
+    store: Store, clock: ManualClock
+) -> None:
+    await emit(store, intent("a"))
+    (claimed,) = await claim(store)
+    await store.fail_intent(claimed.claim_token, b"error", 5 * SECOND)
+    clock.forward(1)
+    await emit(store, intent("b"))
+    clock.forward(4)
+    assert names(await claim(store)) == ["b", "a"]
+
+
 async def test_waiting_intents_do_not_hide_ready_ones(store: Store) -> None:
     await emit(store, *(intent(f"slow-{n}", priority=1) for n in range(200)))
     for claimed in await claim(store, 200):
