@@ -26,7 +26,7 @@ WORKFLOW = "w1"
 KEY = workflow_key(WORKFLOW)
 
 BACKENDS: Final = ("memory", "sqlite")
-over_a_restart = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+over_a_restart = pytest.mark.parametrize("address", ["sqlite"], indirect=True)
 """For a test of what is still there when a store is opened again."""
 
 _numbers = itertools.count(1)

@@ -36,11 +36,17 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Backend:
-    """An empty store of each kind."""
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty store of each kind."""
     if request.param == "memory":
-        return Backend("memory:", clock)
-    return Backend(f"sqlite:///{tmp_path / 'state' / 'test.db'}", clock)
+        return "memory:"
+    return f"sqlite:///{tmp_path / 'state' / 'test.db'}"
+
+
+@pytest.fixture
+def backend(address: str, clock: ManualClock) -> Backend:
+    """An empty store of each kind, by the test's clock."""
+    return Backend(address, clock)
 
 
 @pytest.fixture
