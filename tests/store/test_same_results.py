@@ -326,7 +326,7 @@ def guard(side: Side, number: int) -> Guard:
     apart, so that none is by chance one that a store issues here.
     """
     if number < 0 or not side.guards:
-        return Guard("elsewhere", f"lease {number}", (4 - abs(number)) * 1_000_000)
+        return Guard("elsewhere", f"lease {number % 3}", (number % 3 + 1) * 1_000_000)
     return side.guards[-1 - number % len(side.guards)]
 
 
