@@ -359,7 +359,7 @@ class FlowViolationError(OnexError):
 
 
 class StoreInUseError(OnexError):
-    """Raised when another process has the SQLite store open."""
+    """Raised when another process has the store open."""
 
     reason = "STORE_IN_USE"
     default_status = Status.FAILED_PRECONDITION

@@ -93,6 +93,7 @@ class NodeHost:
         Raises:
             ConfigurationError: when a setting cannot be used.
             StoreInUseError: when another process has the node's store open.
+            DatabaseConnectionError: when the store's PostgreSQL cannot be reached.
         """
         kind = kind_name(node_class.descriptor.node_type)
         async with AsyncExitStack() as resources:
@@ -102,7 +103,8 @@ class NodeHost:
             container.register(CallRuntime, runtime)
             container.register(LeaseSettings, settings.lease)
             if kind in _WITH_STORE:
-                store = await open_store(_store_file(settings.state, runtime.node))
+                address = settings.store or _store_file(settings.state, runtime.node)
+                store = await open_store(address, owner=runtime.node)
                 resources.push_async_callback(store.close)
                 container.register(Store, traced(store, runtime.telemetry))
             if kind == "effect":

@@ -72,6 +72,8 @@ class Settings(_Section, frozen=True, kw_only=True):
         host: the interface to serve on; without TLS only loopback.
         port: the port to serve on, 0 for any free one; 50051 to 50054 by kind where absent.
         state: folder of the stores, one file per node.
+        store: the address of a database in which the node's store lies instead; may hold a
+            password.
         log_level: debug, info, warning, error or critical.
         drain_grace: seconds for which running calls may finish when the process is to stop.
         reflection: whether clients may ask for the contracts (gRPC server reflection).
@@ -91,6 +93,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Port | None = None
     state: Name = ".onex"
+    store: str = ""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
     drain_grace: Seconds = 10.0
     reflection: bool = True
@@ -124,6 +127,11 @@ class Settings(_Section, frozen=True, kw_only=True):
                 )
         if len(set(self.queues)) != len(self.queues):
             raise ConfigurationError(f"queues: {self.queues} names one twice; name each once")
+
+    def __repr__(self) -> str:
+        # The store's address may hold a password.
+        shown = (name for name in self.__struct_fields__ if name != "store")
+        return f"Settings({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     def port_for(self, kind: str) -> int:
         """The port that a node of this kind serves on."""

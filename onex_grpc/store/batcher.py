@@ -165,6 +165,11 @@ class Batcher(Generic[T]):
 _DONE: Final = Outcome()
 
 
+def wake(waits: Sequence[asyncio.Future[None]]) -> None:
+    """Ends waits, each in its own event loop; for any thread."""
+    _deliver((cast("asyncio.Future[object]", waiting), _DONE) for waiting in waits)
+
+
 def _closed_outcome() -> Outcome:
     return Outcome(error=UnavailableError("the store was closed while this waited"))
 

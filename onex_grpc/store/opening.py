@@ -16,28 +16,46 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 _MEMORY = "memory:"
+_POSTGRES = ("postgresql://", "postgres://")
 
 
 async def open_store(
-    address: str | Path, *, clock: Clock = wall_clock_us, on_batch: OnBatch | None = None
+    address: str | Path,
+    *,
+    owner: str = "",
+    clock: Clock | None = None,
+    on_batch: OnBatch | None = None,
 ) -> Store:
     """Opens durable state; close it before the event loop ends.
 
     Args:
-        address: a file's path, or `sqlite:///relative/path` or `sqlite:////absolute/path`, or
-        `memory:` for a store of its own that ends when it is closed.
-        clock: microseconds since the Unix epoch, by which leases and waits are judged.
+        address: a file's path, `sqlite:///relative/path`, `sqlite:////absolute/path`,
+            `postgresql://user@host:port/database`, or `memory:` for a store of its own that ends
+            when it is closed.
+        owner: the node whose state it is. In PostgreSQL each has tables of its own, which one
+            process at a time may have open; a SQLite file is one process's in any case.
+        clock: microseconds since the Unix epoch, by which leases and waits are judged; the
+            machine's where it is None, or that of the PostgreSQL server.
         on_batch: hears of each batch on the writer's thread: number of operations, seconds
-        including the commit.
+            including the commit.
 
     Raises:
-        ConfigurationError: no store can be at this address; names it and the remedy.
-        StoreInUseError: another process has the file open; names its pid.
+        ConfigurationError: no store can be at this address; names the remedy.
+        StoreInUseError: another process has it open; names its pid where it is on this host.
         DatabaseConnectionError, StoreError: the database does not open.
     """
     if address == _MEMORY:
-        return open_memory(clock=clock, on_batch=on_batch)
-    return await open_sqlite(_path(address), clock=clock, on_batch=on_batch)
+        return open_memory(clock=clock or wall_clock_us, on_batch=on_batch)
+    if str(address).startswith(_POSTGRES):
+        try:
+            from onex_grpc.store.postgres import open_postgres
+        except ImportError as absent:
+            raise ConfigurationError(
+                f"store: PostgreSQL needs psycopg, which does not load ({absent}); install "
+                "onex-grpc[postgres]"
+            ) from absent
+        return await open_postgres(str(address), owner=owner, clock=clock, on_batch=on_batch)
+    return await open_sqlite(_path(address), clock=clock or wall_clock_us, on_batch=on_batch)
 
 
 def _path(address: str | Path) -> Path:
@@ -47,7 +65,8 @@ def _path(address: str | Path) -> Path:
     if not path or "://" in path:
         kind = address.partition("://")[0] if "://" in address else address
         raise ConfigurationError(
-            f"store {kind!r}: there is no store of this kind; use sqlite:///path/to/file.db",
+            f"store {kind!r}: there is no store of this kind; use "
+            "sqlite:///path/to/file.db or postgresql://user@host/database",
             context={"store": kind},
         )
     return Path(path)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from onex_grpc.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onex_grpc.store.clock import StoreClock
+
+class Time(Protocol):
+    """A store's time, as those who wait need it."""
+
+    def peek(self) -> int:
+        """Microseconds since the Unix epoch; for any thread."""
+        ...
 
 
 class Changes:
@@ -20,9 +26,10 @@ class Changes:
     `ready` says that a claim may find an intent; `due_us` is when one may become ready by itself.
     """
 
-    __slots__ = ("due_us", "ready", "topics")
+    __slots__ = ("due_us", "news", "ready", "topics")
 
-    def __init__(self, ready: bool, due_us: int | None) -> None:
+    def __init__(self, ready: bool, due_us: int | None, news: int = 0) -> None:
+        self.news = news
         self.ready = ready
         self.due_us = due_us
         self.topics: set[str] = set()
@@ -41,7 +48,7 @@ class Changes:
 class Wakeups:
     """Those who wait. The writer thread settles each batch; waiting happens in any event loop."""
 
-    def __init__(self, clock: StoreClock) -> None:
+    def __init__(self, clock: Time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         # Until the first claim has looked, an earlier process may have left intents.
@@ -50,10 +57,13 @@ class Wakeups:
         self._intents: set[asyncio.Future[None]] = set()
         self._topics: dict[str, set[asyncio.Future[None]]] = {}
         self._closed = False
+        # How often other processes have told something; a batch that began earlier has not seen it.
+        self._news = 0
 
     def begin(self) -> Changes:
         """The changes of a new batch."""
-        return Changes(self._ready, self._due_us)
+        with self._lock:
+            return Changes(self._ready, self._due_us, self._news)
 
     def settle(self, changes: Changes) -> Sequence[asyncio.Future[None]]:
         """Takes over what a durable batch has changed; returns the waits that it ends."""
@@ -61,13 +71,53 @@ class Wakeups:
             sooner = changes.due_us is not None and (
                 self._due_us is None or changes.due_us < self._due_us
             )
-            self._ready, self._due_us = changes.ready, changes.due_us
+            missed = changes.news != self._news
+            self._ready, self._due_us = changes.ready or missed, changes.due_us
             woken: list[asyncio.Future[None]] = []
             if self._intents and (changes.ready or sooner):
                 woken.extend(self._intents)
                 self._intents.clear()
             for topic in changes.topics:
                 woken.extend(self._topics.pop(topic, ()))
+        return woken
+
+    def told_ready(self) -> Sequence[asyncio.Future[None]]:
+        """Notes that another process may have made an intent ready; returns the waits that this
+        ends.
+        """
+        with self._lock:
+            self._news += 1
+            self._ready = True
+            woken = [*self._intents]
+            self._intents.clear()
+        return woken
+
+    def told_due(self, due_us: int) -> Sequence[asyncio.Future[None]]:
+        """Notes that a wait or visibility timeout of another process's claim ends at that time;
+        returns the waits that must be set anew.
+        """
+        with self._lock:
+            if self._due_us is not None and self._due_us <= due_us:
+                return ()
+            self._news += 1
+            self._due_us = due_us
+            woken = [*self._intents]
+            self._intents.clear()
+        return woken
+
+    def told_topic(self, topic: str) -> Sequence[asyncio.Future[None]]:
+        """Notes that another process has published to a topic; returns the waits that this ends."""
+        with self._lock:
+            return [*self._topics.pop(topic, ())]
+
+    def told_all(self) -> Sequence[asyncio.Future[None]]:
+        """Notes that anything may have happened; returns all waits."""
+        ready = self.told_ready()
+        with self._lock:
+            woken = [*ready]
+            for waiting in self._topics.values():
+                woken.extend(waiting)
+            self._topics.clear()
         return woken
 
     def undo(self) -> None:

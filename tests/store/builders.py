@@ -25,8 +25,8 @@ TTL = 30 * SECOND
 WORKFLOW = "w1"
 KEY = workflow_key(WORKFLOW)
 
-BACKENDS: Final = ("memory", "sqlite")
-over_a_restart = pytest.mark.parametrize("address", ["sqlite"], indirect=True)
+BACKENDS: Final = ("memory", "sqlite", "postgresql")
+over_a_restart = pytest.mark.parametrize("address", ["sqlite", "postgresql"], indirect=True)
 """For a test of what is still there when a store is opened again."""
 
 _numbers = itertools.count(1)

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from onex_grpc.store import Clock, OnBatch, Store, open_store
 from tests.store.builders import BACKENDS, ManualClock
+from tests.store.server import PostgresServer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_numbers = itertools.count(1)
 
 
 class Backend:
     """Opens the same store as often as a test wants."""
 
-    def __init__(self, address: str, clock: Clock) -> None:
+    def __init__(self, address: str, clock: Clock | None, owner: str) -> None:
         self.address = address
+        self.owner = owner
         self._clock = clock
 
     async def open(self, *, on_batch: OnBatch | None = None) -> Store:
         """Opens it by the test's clock."""
-        return await open_store(self.address, clock=self._clock, on_batch=on_batch)
+        return await open_store(
+            self.address, owner=self.owner, clock=self._clock, on_batch=on_batch
+        )
 
 
 Reopen = Callable[[Store], Awaitable[Store]]
@@ -35,18 +42,43 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests; each has a schema of its own in it."""
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server that a test may break."""
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def owner() -> str:
+    """A node's name that no other test has."""
+    return f"reducer/test-{next(_numbers)}"
+
+
 @pytest.fixture(params=BACKENDS)
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty store of each kind."""
     if request.param == "memory":
         return "memory:"
-    return f"sqlite:///{tmp_path / 'state' / 'test.db'}"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'state' / 'test.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.address
 
 
 @pytest.fixture
-def backend(address: str, clock: ManualClock) -> Backend:
+def backend(address: str, clock: ManualClock, owner: str) -> Backend:
     """An empty store of each kind, by the test's clock."""
-    return Backend(address, clock)
+    return Backend(address, clock, owner)
 
 
 @pytest.fixture

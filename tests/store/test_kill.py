@@ -5,14 +5,11 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
 from onex_grpc.store import IntentState, Store, open_store
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.store.builders import over_a_restart
 
 WRITER = """
 import asyncio, os, sys
@@ -32,7 +29,7 @@ async def write(store, key):
         os.write(1, f"{key} {version}\\n".encode())
 
 async def main():
-    store = await open_store(sys.argv[1])
+    store = await open_store(sys.argv[1], owner=sys.argv[2])
     await asyncio.gather(*(write(store, f"k{n}") for n in range(8)))
 
 asyncio.run(main())
@@ -40,8 +37,9 @@ asyncio.run(main())
 ROUNDS = 5
 
 
-def run_and_kill(path: Path, acknowledged: dict[str, int], lines: int) -> None:
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE) as it:
+def run_and_kill(address: str, owner: str, acknowledged: dict[str, int], lines: int) -> None:
+    command = [sys.executable, "-c", WRITER, address, owner]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as it:
         assert it.stdout is not None
         for _ in range(lines):
             note(it.stdout.readline(), acknowledged)
@@ -71,14 +69,14 @@ async def check(store: Store, acknowledged: dict[str, int]) -> int:
 
 
 @pytest.mark.timeout(120)
-async def test_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
-    path = tmp_path / "s.db"
+@over_a_restart
+async def test_killed_writer_loses_nothing_it_acknowledged(address: str, owner: str) -> None:
     chance = random.Random(11)  # noqa: S311 - moments of death, not secrets
     acknowledged: dict[str, int] = {}
     stored = 0
     for _ in range(ROUNDS):
-        run_and_kill(path, acknowledged, chance.randrange(50, 600))
-        store = await open_store(path)
+        run_and_kill(address, owner, acknowledged, chance.randrange(50, 600))
+        store = await open_store(address, owner=owner)
         grown = await check(store, acknowledged)
         await store.close()
         assert grown > stored

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,9 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import TypeVar
 
+    from tests.store.server import PostgresServer
+
     R = TypeVar("R")
 
 WORKFLOWS = sampled_from(["w1", "w2"])
+_numbers = itertools.count(1)
+
 HOLDERS = sampled_from(["orchestrator/a", "orchestrator/b"])
 
 
@@ -50,6 +55,7 @@ class LeaseMachine(RuleBasedStateMachine):
     """Two workflows, two holders, a clock that jumps both ways, restarts in between."""
 
     leases = Bundle("leases")
+    server: ClassVar[PostgresServer | None] = None
 
     @initialize()
     def open(self) -> None:
@@ -63,10 +69,12 @@ class LeaseMachine(RuleBasedStateMachine):
         self.highest_fence = 0
         self.requests = 0
         self.looks = 0
+        self.owner = f"orchestrator/model-{next(_numbers)}"
         self.store = self._open()
 
     def _open(self) -> Store:
-        return self._run(open_store(Path(self.folder.name) / "s.db", clock=self.clock))
+        address = self.server.address if self.server else Path(self.folder.name) / "s.db"
+        return self._run(open_store(address, owner=self.owner, clock=self.clock))
 
     def _run(self, work: Coroutine[object, object, R]) -> R:
         return self.loop.run_until_complete(work)
@@ -167,14 +175,26 @@ class LeaseMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-@pytest.mark.timeout(120)
-def test_leases_follow_the_model() -> None:
+def check(machine: type[LeaseMachine], examples: int) -> None:
     run_state_machine_as_test(
-        LeaseMachine,
+        machine,
         settings=settings(
-            max_examples=20,
+            max_examples=examples,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.timeout(120)
+def test_leases_follow_the_model() -> None:
+    check(LeaseMachine, 20)
+
+
+@pytest.mark.timeout(120)
+def test_leases_follow_the_model_on_postgresql(postgres: PostgresServer) -> None:
+    class OnPostgres(LeaseMachine):
+        server = postgres
+
+    check(OnPostgres, 8)

@@ -98,7 +98,7 @@ async def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         assert "another state folder" in error.message
 
 
-@pytest.mark.parametrize("address", ["postgres://host/db", "redis://x", "sqlite://s.db", ""])
+@pytest.mark.parametrize("address", ["mysql://host/db", "redis://x", "sqlite://s.db", ""])
 async def test_unknown_kind_of_store_is_named(address: str) -> None:
     error = await refused(address)
     assert "sqlite:///" in error.message

@@ -23,7 +23,10 @@ CLAIM = LeaseClaim("wf", SECRET, 7, SECRET)
         LeaseGrant("wf", SECRET, 7, "holder", 1, 1, 0),
         LeaseClaims("wf", SECRET, 7, "holder", 1),
         CustomCall("bank", {"password": SECRET}, "key", "c"),
-        Settings(targets={"bank": CustomTarget(options={"password": SECRET})}),
+        Settings(
+            store=f"postgresql://u:{SECRET}@h/db",
+            targets={"bank": CustomTarget(options={"password": SECRET})},
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )

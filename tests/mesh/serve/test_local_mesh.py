@@ -1,6 +1,7 @@
 """The whole mesh in one process, on the sample's nodes."""
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from servers.orchestrator import OrderOrchestrator
 from servers.reducer import OrderReducer
 from servers.supervisor import MeshLayout
 from servers.workflow import order_workflow
+from tests.store.server import PostgresServer
 
 NODES = [OrderOrchestrator, OrderReducer, OrderCompute, OrderEffects]
 CORRELATION = "0b1f3f6e-96b1-4a9e-9a5c-0f6d7a1c2b3d"
@@ -41,7 +43,20 @@ async def run_order(mesh: LocalMesh) -> orchestrator_pb2.ModelOrchestratorOutput
     return await stub.ExecuteOrchestration(contract, timeout=20)
 
 
-async def test_order_goes_through_all_four_nodes(tmp_path: Path, settings: Settings) -> None:
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("back_end", ["sqlite", "postgresql"])
+async def test_order_goes_through_all_four_nodes(
+    tmp_path: Path, settings: Settings, back_end: str, request: pytest.FixtureRequest
+) -> None:
+    if back_end == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        settings = msgspec.structs.replace(settings, store=server.address)
     async with LocalMesh(NODES, settings=settings, state=tmp_path / "state") as mesh:
         await run_order(mesh)
         reducer = mesh.stub(reducer_pb2_grpc.ReducerNodeServiceStub, "reducer")
@@ -55,6 +70,7 @@ async def test_order_goes_through_all_four_nodes(tmp_path: Path, settings: Setti
         )
 
     state = data.unpack_as(order.state, orders_pb2.Order)
+    assert list((tmp_path / "state").glob("*.db")) == [] or back_end == "sqlite"
     assert state.status == orders_pb2.ORDER_STATUS_SHIPPED
     assert state.details.amount_cents == 2850
     assert event.topic == "order-events"

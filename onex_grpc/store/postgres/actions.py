@@ -1,0 +1,87 @@
+"""The log of actions. Each public function is part of an operation of a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onex_grpc.errors import AlreadyExistsError
+from onex_grpc.store.model import ActionRecord, Commit, Guard, RecordedAction
+from onex_grpc.store.postgres import leases
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onex_grpc.store.postgres.transaction import Transaction
+
+SELECT_ACTION = (
+    "SELECT content_hash, reply, error, epoch, request, issued_us FROM action "
+    "WHERE scope = %s AND action_id = %s"
+)
+_INSERT = (
+    "INSERT INTO action (scope, action_id, content_hash, action_type, target, correlation_id, "
+    "issued_us, fence, basis, lease_id, parent_action_id, request, reply, error, epoch, "
+    "failed, finished_us) "
+    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+
+
+def find_known(tx: Transaction, actions: Sequence[ActionRecord]) -> RecordedAction | None:
+    """The recorded outcome of the first action that is known.
+
+    Raises:
+        AlreadyExistsError: the id is known with other content.
+    """
+    for action in actions:
+        row = tx.row(SELECT_ACTION, (action.scope, action.action_id))
+        if row is None:
+            continue
+        known = RecordedAction(*row)
+        if known.content_hash != action.content_hash:
+            raise AlreadyExistsError(
+                f"action_id {action.action_id} was used in {action.scope} with other content; "
+                "take a new id",
+                context={"scope": action.scope, "action_id": action.action_id},
+            )
+        return known
+    return None
+
+
+def record_successes(tx: Transaction, change: Commit, version: int) -> None:
+    """Records the actions of a commit with its reply."""
+    for action in change.actions:
+        _insert(tx, action, change.reply, b"", version)
+
+
+def record_failure(
+    tx: Transaction, action: ActionRecord, error: bytes, guard: Guard | None
+) -> None:
+    """Records the final failure of an action; one that is known keeps its first outcome."""
+    if find_known(tx, (action,)) is None:
+        if guard is not None:
+            leases.raise_guard(tx, guard)
+        _insert(tx, action, b"", error, leases.epoch(tx, action.scope))
+
+
+def _insert(tx: Transaction, action: ActionRecord, reply: bytes, error: bytes, epoch: int) -> None:
+    tx.write(
+        _INSERT,
+        (
+            action.scope,
+            action.action_id,
+            action.content_hash,
+            action.action_type,
+            action.target,
+            action.correlation_id,
+            action.issued_us,
+            action.fence,
+            action.epoch,
+            action.lease_id,
+            action.parent_action_id,
+            action.request,
+            reply,
+            error,
+            epoch,
+            bool(error),
+            tx.now_us,
+        ),
+    )

@@ -1,0 +1,157 @@
+"""Connections to a store's database, and how they are set."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg import conninfo, errors
+from psycopg.types.numeric import Int8Dumper
+
+from onex_grpc.errors import ConfigurationError, StoreInUseError
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_CONNECT_SECONDS: Final = 5
+# A name longer than this is cut off by PostgreSQL, and two could become one.
+_NAME_BYTES: Final = 63
+# A lock of a process that was just killed goes with its last statement.
+_OWNER_WAIT: Final = "3s"
+_SESSION: Final = {
+    "lock_timeout": "5s",
+    "statement_timeout": "60s",
+    # Of a process that was stopped in the middle of a transaction, so that others get its locks.
+    "idle_in_transaction_session_timeout": "10s",
+    # A host that vanished gives its locks up after some 25 s instead of hours.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "default_transaction_isolation": "read committed",
+}
+_DEFAULTS: Final = {
+    "connect_timeout": str(_CONNECT_SECONDS),
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    # What was sent and is not acknowledged for so long (ms) ends the connection.
+    "tcp_user_timeout": "25000",
+    "target_session_attrs": "read-write",
+}
+
+
+def schema_of(owner: str) -> str:
+    """The name of the schema in which a node's store lies."""
+    name = f"onex/{owner}" if owner else "onex"
+    if len(name.encode()) <= _NAME_BYTES:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return name.encode()[: _NAME_BYTES - 17].decode(errors="ignore") + "/" + digest
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """Opens the connections of one store.
+
+    Attributes:
+        parameters: of libpq, as `parse` gives them.
+        schema: the schema of the store's tables.
+        owner: whose store it is; where it is given, one process at a time writes.
+    """
+
+    parameters: dict[str, str]
+    schema: str
+    owner: str
+
+    @classmethod
+    def parse(cls, address: str, schema: str, owner: str) -> Connector:
+        """Reads `postgresql://user@host:port/database?option=value`.
+
+        Raises:
+            ConfigurationError: it is no such address; what it says is not shown, since it may hold
+                a password.
+        """
+        try:
+            given = conninfo.conninfo_to_dict(address)
+        except psycopg.ProgrammingError:
+            raise ConfigurationError(
+                "store: this is no address of a PostgreSQL database; write "
+                "postgresql://user@host:5432/database"
+            ) from None
+        parameters = {key: str(value) for key, value in given.items()}
+        name = f"onex-grpc {owner}".strip()[:_NAME_BYTES]
+        return cls({"application_name": name, **_DEFAULTS, **parameters}, schema, owner)
+
+    def connect(self) -> Connection:
+        """Opens a connection for reads, or for migrations.
+
+        Raises:
+            psycopg.Error: the server cannot be reached or refuses.
+        """
+        connection: Connection = psycopg.connect(
+            **self.parameters,  # type: ignore[arg-type]
+            autocommit=True,
+            prepare_threshold=2,
+        )
+        try:
+            # Of one type whatever their value, so that a statement is prepared once.
+            connection.adapters.register_dumper(int, Int8Dumper)
+            self._set(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def connect_writer(self) -> Connection:
+        """Opens the connection that writes; it holds the owner's lock as long as it lasts.
+
+        Raises:
+            StoreInUseError: another process writes under this owner's name.
+            psycopg.Error: the server cannot be reached or refuses.
+        """
+        connection = self.connect()
+        try:
+            if self.owner:
+                self._lock_owner(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @property
+    def quoted_schema(self) -> str:
+        """The schema as it stands in a statement."""
+        return '"' + self.schema.replace('"', '""') + '"'
+
+    @property
+    def channel(self) -> str:
+        """Where the processes of this store tell each other what they have committed."""
+        return "onex_" + hashlib.sha256(self.schema.encode()).hexdigest()[:32]
+
+    def _set(self, connection: Connection) -> None:
+        settings = {**_SESSION, "search_path": self.quoted_schema}
+        for name, value in settings.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        # A server may be set to acknowledge what is not durable; stronger settings stay.
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') = 'off'"
+        )
+
+    def _lock_owner(self, connection: Connection) -> None:
+        try:
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", (_OWNER_WAIT,))
+            connection.execute(
+                "SELECT pg_advisory_lock(hashtextextended(%s, 1))", (f"owner\n{self.schema}",)
+            )
+            connection.execute(
+                "SELECT set_config('lock_timeout', %s, false)",
+                (_SESSION["lock_timeout"],),
+            )
+        except errors.LockNotAvailable:
+            raise StoreInUseError(
+                f"the store of {self.owner} in PostgreSQL is in use by another process; stop it, "
+                "or give this node another name",
+                context={"owner": self.owner},
+            ) from None

@@ -1,0 +1,67 @@
+"""What one process tells the others that wait, in the transaction that gives them reason to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from onex_grpc.store.postgres.transaction import Transaction
+
+NOTIFY: Final = "SELECT pg_notify(%s, %s)"
+_READY: Final = "ready"
+_DUE: Final = "due "
+_TOPIC: Final = "topic "
+# PostgreSQL refuses payloads of 8000 bytes and more.
+_TOPIC_BYTES: Final = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a notification says: an intent is ready or will be, or a topic has grown.
+
+    All of them where it says nothing that is understood.
+    """
+
+    ready: bool = False
+    due_us: int | None = None
+    topic: str = ""
+
+    @classmethod
+    def parse(cls, payload: str) -> Notice | None:
+        """Reads a payload; None where everybody should look."""
+        if payload == _READY:
+            return cls(ready=True)
+        if payload.startswith(_DUE) and payload[len(_DUE) :].isdigit():
+            return cls(due_us=int(payload[len(_DUE) :]))
+        if payload.startswith(_TOPIC) and len(payload) > len(_TOPIC):
+            return cls(topic=payload[len(_TOPIC) :])
+        return None
+
+
+class Announcer:
+    """Decides what is worth a notification, which costs all writers of the database a lock."""
+
+    def __init__(self) -> None:
+        self._due_us: int | None = None
+
+    def payloads(self, tx: Transaction) -> list[str]:
+        """What a batch tells the others."""
+        told = [_READY] if tx.emitted else []
+        due_us = tx.changes.due_us
+        if due_us is not None and due_us > tx.now_us and self._is_sooner(due_us, tx.now_us):
+            # Those who have been told of an earlier time look then, and find this one.
+            self._due_us = due_us
+            told.append(f"{_DUE}{due_us}")
+        told.extend(
+            f"{_TOPIC}{topic}" if len(topic.encode()) < _TOPIC_BYTES else "all"
+            for topic in sorted(tx.changes.topics)
+        )
+        return told
+
+    def forget(self) -> None:
+        """Nobody may have heard what was announced last."""
+        self._due_us = None
+
+    def _is_sooner(self, due_us: int, now_us: int) -> bool:
+        return self._due_us is None or self._due_us <= now_us or due_us < self._due_us

@@ -1,0 +1,152 @@
+"""What is read from a PostgreSQL store, row by row or as lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onex_grpc.store.keys import WORKFLOW_PREFIX, workflow_key
+from onex_grpc.store.model import (
+    Guard,
+    IdempotencyRecord,
+    IntentState,
+    OpenWork,
+    QueueStats,
+    RecordedAction,
+    StateRow,
+    StoredEvent,
+    StoredIntent,
+)
+from onex_grpc.store.postgres.actions import SELECT_ACTION
+from onex_grpc.store.postgres.leases import SELECT_LEASE, SELECT_VERSION, lease_of
+from onex_grpc.store.postgres.outcomes import SELECT_OUTCOME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onex_grpc.store.lease_rules import LeaseRow
+    from onex_grpc.store.postgres.reader import Session
+
+# Each alternative repeats the condition of a partial index (see intent_sql), so that nothing but a
+# list of the completed ones walks over the completed ones.
+_CONDITIONS: Final = {
+    IntentState.PENDING: (
+        "state = 1",
+        "state IN (2, 3) AND state = 2",
+        "order_key <> '' AND state < 5 AND state = 4",
+    ),
+    IntentState.IN_FLIGHT: ("state IN (2, 3) AND state = 3",),
+    IntentState.COMPLETED: ("state = 5",),
+    IntentState.DEAD: ("state = 6",),
+}
+_PAGE: Final = (
+    "(SELECT seq, payload, attempts, last_error FROM intent "
+    "WHERE {} AND seq > %s ORDER BY seq LIMIT %s)"
+)
+_PAGES: Final = "SELECT * FROM ({}) AS page ORDER BY seq LIMIT %s"
+_OPEN_WORK: Final = (
+    "SELECT s.key, coalesce(w.holder, ''), coalesce(w.expires_us, 0) FROM state s "
+    "LEFT JOIN workflow w "
+    "ON w.workflow_id = substr(s.key, %s::integer) AND s.key = %s || w.workflow_id "
+    "WHERE s.open AND s.key >= %s AND s.key < %s ORDER BY s.key"
+)
+# One sub-select per partial index; a count over all rows would walk over the table.
+_FIGURES: Final = (
+    "SELECT "
+    "(SELECT count(*) FROM intent WHERE state = 1) + "
+    "(SELECT count(*) FROM intent WHERE state IN (2, 3) AND state = 2) + "
+    "(SELECT count(*) FROM intent WHERE order_key <> '' AND state < 5 AND state = 4), "
+    "(SELECT count(*) FROM intent WHERE state IN (2, 3) AND state = 3), "
+    "(SELECT count(*) FROM intent WHERE state = 5), "
+    "(SELECT count(*) FROM intent WHERE state = 6), "
+    "least((SELECT min(created_us) FROM intent WHERE state = 1), "
+    "(SELECT min(created_us) FROM intent WHERE state IN (2, 3) AND state = 2), "
+    "(SELECT min(created_us) FROM intent WHERE order_key <> '' AND state < 5 AND state = 4))"
+)
+
+
+def lease(session: Session, workflow_id: str) -> tuple[LeaseRow | None, int, int]:
+    """The highest fence known of a workflow, its epoch, and the time."""
+    row = session.row(SELECT_LEASE, (workflow_id,))
+    epoch = session.row(SELECT_VERSION, (workflow_key(workflow_id),))
+    return lease_of(row), epoch[0] if epoch else 0, session.now_us()
+
+
+def known_fence(session: Session, workflow_id: str) -> Guard | None:
+    """The highest fence known of a workflow."""
+    row = lease_of(session.row(SELECT_LEASE, (workflow_id,)))
+    return None if row is None else Guard(workflow_id, row.lease_id, row.fence)
+
+
+def state(session: Session, key: str) -> StateRow:
+    """The present state of a key."""
+    row = session.row(
+        "SELECT s.version, h.state, h.state_type FROM state s "
+        "JOIN history h ON h.state_id = s.id AND h.version = s.version WHERE s.key = %s",
+        (key,),
+    )
+    return StateRow(0, b"", "") if row is None else StateRow(*row)
+
+
+def action(session: Session, scope: str, action_id: str) -> RecordedAction | None:
+    """The recorded outcome of an action."""
+    row = session.row(SELECT_ACTION, (scope, action_id))
+    return None if row is None else RecordedAction(*row)
+
+
+def outcome(session: Session, key: str) -> IdempotencyRecord | None:
+    """The recorded outcome of a keyed effect."""
+    row = session.row(SELECT_OUTCOME, (key,))
+    return None if row is None else IdempotencyRecord(*row)
+
+
+def open_work(session: Session, prefix: str) -> Sequence[OpenWork]:
+    """Unfinished work whose key begins with a prefix."""
+    rows = session.rows(
+        _OPEN_WORK,
+        (len(WORKFLOW_PREFIX) + 1, WORKFLOW_PREFIX, prefix, prefix + chr(0x10FFFF)),
+    )
+    now_us = session.now_us()
+    return [OpenWork(key, holder, max(0, expires_us - now_us)) for key, holder, expires_us in rows]
+
+
+def intents(session: Session, state: IntentState, after: int, limit: int) -> Sequence[StoredIntent]:
+    """Intents of one state, by sequence."""
+    conditions = _CONDITIONS[state]
+    pages = " UNION ALL ".join(_PAGE.format(condition) for condition in conditions)
+    rows = session.rows(
+        _PAGES.format(pages),
+        (*(after, limit) * len(conditions), limit),
+    )
+    return [
+        StoredIntent(seq, payload, state, attempts, error) for seq, payload, attempts, error in rows
+    ]
+
+
+def queue_stats(session: Session) -> QueueStats:
+    """Counts of the queue, all of one moment."""
+    pending, in_flight, completed, dead, since = session.row(_FIGURES) or (0, 0, 0, 0, None)
+    now_us = session.now_us()
+    return QueueStats(
+        pending=pending,
+        in_flight=in_flight,
+        completed=completed,
+        dead=dead,
+        oldest_pending_us=None if since is None else max(0, now_us - since),
+    )
+
+
+def events(session: Session, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
+    """Events of a topic, by sequence."""
+    rows = session.rows(
+        "SELECT seq, payload, published_us FROM event "
+        "WHERE topic = %s AND seq > %s ORDER BY seq LIMIT %s",
+        (topic, after, limit),
+    )
+    return [StoredEvent(*row) for row in rows]
+
+
+def event_head(session: Session, topic: str) -> int:
+    """The last sequence of a topic."""
+    row = session.row("SELECT coalesce(max(seq), 0) FROM event WHERE topic = %s", (topic,))
+    head: int = row[0] if row else 0
+    return head

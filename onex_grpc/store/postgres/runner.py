@@ -1,0 +1,230 @@
+"""Runs batches on the connection that writes: one transaction in one pipeline for all."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from onex_grpc.errors import OnexError
+from onex_grpc.store.batcher import Outcome
+from onex_grpc.store.postgres.clock import KEEP, LIFT, SELECT_TIME
+from onex_grpc.store.postgres.failures import is_race, translate, unknown_outcome
+from onex_grpc.store.postgres.notices import NOTIFY, Announcer
+from onex_grpc.store.postgres.transaction import AgainError, Operation, Transaction
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from onex_grpc.store.postgres.clock import ServerClock
+    from onex_grpc.store.postgres.connection import Connection, Connector
+    from onex_grpc.store.wakeups import Wakeups
+
+# Others can only be in the way so often: each time, one of them has got on.
+_TRIES: Final = 8
+_RECONNECT_SECONDS: Final = 0.25
+
+
+class _SpoiledError(Exception):
+    """A member failed after it had written: the batch is void and its members run alone."""
+
+
+class _LostError(Exception):
+    """The connection is gone, and nothing of the batch was written."""
+
+
+class PostgresRunner:
+    """Runs batches; used by the writer thread only, but for `backend_pid`."""
+
+    def __init__(
+        self, connection: Connection, connector: Connector, clock: ServerClock, wakeups: Wakeups
+    ) -> None:
+        """Takes the connection over."""
+        self._connection = connection
+        self._connector = connector
+        self._clock = clock
+        self._wakeups = wakeups
+        self._announcer = Announcer()
+        self._woken: list[asyncio.Future[None]] = []
+        self._failure: OnexError | None = None
+        self._next_try = 0.0
+        self._committing = False
+        self.backend_pid = connection.info.backend_pid
+
+    def run(self, operations: Sequence[Callable[[Transaction], object]]) -> Sequence[Outcome]:
+        """Runs all operations in one transaction; one that fails takes no other with it."""
+        self._woken = []
+        order = sorted(range(len(operations)), key=lambda index: _key(operations[index]))
+        ordered = [operations[index] for index in order]
+        outcomes = self._together(ordered)
+        found = dict(zip(order, outcomes, strict=True))
+        return [found[index] for index in range(len(operations))]
+
+    def woken(self) -> Sequence[asyncio.Future[None]]:
+        """The waits that the last batch ended."""
+        return self._woken
+
+    def close(self) -> Sequence[asyncio.Future[None]]:
+        """Closes the connection, and with it gives the owner's lock up."""
+        self._connection.close()
+        return self._wakeups.close()
+
+    def _together(self, operations: Sequence[Callable[[Transaction], object]]) -> list[Outcome]:
+        if len(operations) == 1:
+            return [self._alone(operations[0])]
+        try:
+            return self._on_a_connection(operations)
+        except (_SpoiledError, AgainError):
+            return [self._alone(operation) for operation in operations]
+        except psycopg.Error as error:
+            if self._committing and self._connection.closed:
+                return [Outcome(error=unknown_outcome(error)) for _ in operations]
+            return [self._alone(operation) for operation in operations]
+        except OnexError as error:
+            return [Outcome(error=error) for _ in operations]
+
+    def _alone(self, operation: Callable[[Transaction], object]) -> Outcome:
+        failure: Exception | None = None
+        for _ in range(_TRIES):
+            try:
+                return self._on_a_connection([operation])[0]
+            except AgainError as error:
+                failure = error
+                continue
+            except psycopg.Error as error:
+                if self._committing and self._connection.closed:
+                    return Outcome(error=unknown_outcome(error))
+                failure = translate(error)
+                if not is_race(error):
+                    break
+            except OnexError as error:
+                failure = error
+                break
+        if isinstance(failure, AgainError) and isinstance(failure.__cause__, Exception):
+            failure = failure.__cause__
+        return Outcome(error=failure)
+
+    def _on_a_connection(
+        self, operations: Sequence[Callable[[Transaction], object]]
+    ) -> list[Outcome]:
+        """Runs a transaction, anew where a connection that had been idle turns out to be gone."""
+        self._connect()
+        try:
+            return self._transact(operations)
+        except _LostError:
+            self._connect()
+            try:
+                return self._transact(operations)
+            except _LostError as error:
+                cause = error.__cause__
+                raise (translate(cause) if isinstance(cause, psycopg.Error) else error) from error
+
+    def _transact(self, operations: Sequence[Callable[[Transaction], object]]) -> list[Outcome]:
+        self._committing = False
+        try:
+            with self._connection.pipeline():
+                tx = self._begin()
+                outcomes = [_attempt(tx, operation, len(operations)) for operation in operations]
+                self._committing = True
+                self._finish(tx)
+        except psycopg.Error as error:
+            self._roll_back()
+            if self._connection.closed and not self._committing:
+                raise _LostError from error
+            raise
+        except _FailedError as failed:
+            self._roll_back()
+            return [Outcome(error=failed.error)]
+        except BaseException:
+            self._roll_back()
+            raise
+        self._woken.extend(self._wakeups.settle(tx.changes))
+        return outcomes
+
+    def _begin(self) -> Transaction:
+        connection = self._connection
+        changes = self._wakeups.begin()
+        while True:
+            connection.execute("BEGIN")
+            row = connection.execute(SELECT_TIME, binary=True).fetchone() or (0, 0, 0)
+            lift = self._clock.step_back(*row)
+            if not any(lift):
+                return Transaction(connection, self._clock, changes)
+            connection.execute(LIFT, lift)
+            connection.execute("COMMIT")
+
+    def _finish(self, tx: Transaction) -> None:
+        connection = self._connection
+        keep = self._clock.keep()
+        if tx.writes and keep is not None:
+            # The last statement, since all writers want this row now and then.
+            connection.execute(KEEP, keep)
+        if tx.writes:
+            for payload in self._announcer.payloads(tx):
+                connection.execute(NOTIFY, (self._connector.channel, payload))
+        connection.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        self._wakeups.undo()
+        self._announcer.forget()
+        try:
+            if (
+                not self._connection.closed
+                and self._connection.info.transaction_status is not TransactionStatus.IDLE
+            ):
+                self._connection.execute("ROLLBACK")
+        except psycopg.Error:
+            self._connection.close()
+
+    def _connect(self) -> None:
+        """Makes sure of a connection.
+
+        Raises:
+            DatabaseConnectionError: the server cannot be reached.
+            StoreInUseError: another process has taken the store meanwhile.
+        """
+        if not self._connection.closed:
+            return
+        if self._failure is not None and time.monotonic() < self._next_try:
+            raise self._failure
+        try:
+            self._connection = self._connector.connect_writer()
+        except psycopg.Error as error:
+            self._failure = translate(error)
+        except OnexError as error:
+            self._failure = error
+        else:
+            self._failure = None
+            self.backend_pid = self._connection.info.backend_pid
+            return
+        self._next_try = time.monotonic() + _RECONNECT_SECONDS
+        raise self._failure
+
+
+class _FailedError(Exception):
+    """The only member failed after it had written."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _attempt(tx: Transaction, operation: Callable[[Transaction], object], members: int) -> Outcome:
+    before = tx.writes
+    try:
+        return Outcome(operation(tx))
+    except (psycopg.Error, AgainError):
+        raise
+    except Exception as error:
+        if tx.writes == before:
+            return Outcome(error=error)
+        if members > 1:
+            raise _SpoiledError from error
+        raise _FailedError(error) from error
+
+
+def _key(operation: Callable[[Transaction], object]) -> str:
+    return operation.key if isinstance(operation, Operation) else ""

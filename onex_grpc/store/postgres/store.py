@@ -1,0 +1,231 @@
+"""The store over a PostgreSQL database."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from onex_grpc.errors import LeaseNotFoundError
+from onex_grpc.store.lease_rules import check_current, check_guard
+from onex_grpc.store.postgres import actions, events, intents, leases, outcomes, queries, states
+from onex_grpc.store.postgres.transaction import Operation, Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onex_grpc.store.batcher import Batcher
+    from onex_grpc.store.model import (
+        ActionRecord,
+        ClaimedIntent,
+        Commit,
+        Committed,
+        Guard,
+        IdempotencyRecord,
+        IntentState,
+        LeaseGrant,
+        LeaseRequest,
+        NewEvent,
+        OpenWork,
+        QueueStats,
+        RecordedAction,
+        Replayed,
+        Started,
+        StateRow,
+        StoredEvent,
+        StoredIntent,
+    )
+    from onex_grpc.store.postgres.listener import Listener
+    from onex_grpc.store.postgres.reader import Reader
+    from onex_grpc.store.wakeups import Wakeups
+
+R = TypeVar("R")
+
+
+# What a batch does first: it runs in the order of its members' keys, the same in all processes.
+_OUTCOMES: Final = "1"
+_ROWS: Final = "2 "
+_QUEUE: Final = "3"
+_EVENTS: Final = "4"
+
+
+class PostgresStore:
+    """A Store over a PostgreSQL database. Its methods are documented at the Protocol."""
+
+    def __init__(
+        self,
+        batcher: Batcher[Transaction],
+        reader: Reader,
+        listener: Listener,
+        wakeups: Wakeups,
+    ) -> None:
+        """Takes over what `open_postgres` has opened."""
+        self._batcher = batcher
+        self._reader = reader
+        self._listener = listener
+        self._wakeups = wakeups
+
+    def _write(self, key: str, run: Callable[[Transaction], R]) -> asyncio.Future[R]:
+        return self._batcher.submit(Operation(key, run))
+
+    def _write_first(self, key: str, run: Callable[[Transaction], R]) -> asyncio.Future[R]:
+        return self._batcher.submit_first(Operation(key, run))
+
+    # Leases
+
+    async def acquire_lease(self, request: LeaseRequest) -> LeaseGrant:
+        return await self._write_first(
+            _ROWS + request.workflow_id, lambda tx: leases.acquire(tx, request)
+        )
+
+    async def acquire_and_start(self, request: LeaseRequest, start: Commit) -> Started | Replayed:
+        return await self._write(
+            _ROWS + request.workflow_id, lambda tx: states.acquire_and_start(tx, request, start)
+        )
+
+    async def renew_leases(self, guards: Sequence[Guard]) -> Sequence[LeaseGrant | None]:
+        return await self._write_first(
+            _first_lease(guards),
+            lambda tx: leases.renew_all(tx, guards),
+        )
+
+    async def renew_lease(self, guard: Guard) -> LeaseGrant:
+        return await self._write_first(
+            _ROWS + guard.workflow_id, lambda tx: leases.renew(tx, guard)
+        )
+
+    async def release_lease(self, guard: Guard) -> int:
+        return await self._write_first(
+            _ROWS + guard.workflow_id, lambda tx: leases.release(tx, guard)
+        )
+
+    async def verify_lease(self, guard: Guard) -> LeaseGrant:
+        row, epoch, now_us = await self._reader.read(lambda c: queries.lease(c, guard.workflow_id))
+        return check_current(row, guard, now_us).grant(now_us, epoch)
+
+    async def get_lease(self, workflow_id: str) -> LeaseGrant:
+        row, epoch, now_us = await self._reader.read(lambda c: queries.lease(c, workflow_id))
+        if row is None or row.expires_us is None:
+            raise LeaseNotFoundError(
+                f"workflow_id {workflow_id}: nobody ever held a lease over it; check the id",
+                context={"workflow_id": workflow_id},
+            )
+        return row.grant(now_us, epoch)
+
+    # States and actions
+
+    async def commit(self, change: Commit) -> Committed | Replayed:
+        return await self._write(_ROWS + _first_row(change), lambda tx: states.commit(tx, change))
+
+    async def raise_guard(self, guard: Guard) -> None:
+        row, _, now_us = await self._reader.read(lambda c: queries.lease(c, guard.workflow_id))
+        # A guard that is known already needs no transaction, so a leased effect costs one write,
+        # not two.
+        if check_guard(row, guard, now_us):
+            await self._write_first(
+                _ROWS + guard.workflow_id, lambda tx: leases.raise_guard(tx, guard)
+            )
+
+    async def known_fence(self, workflow_id: str) -> Guard | None:
+        return await self._reader.read(lambda c: queries.known_fence(c, workflow_id))
+
+    async def get_state(self, key: str) -> StateRow:
+        return await self._reader.read(lambda c: queries.state(c, key))
+
+    async def find_action(self, scope: str, action_id: str) -> RecordedAction | None:
+        return await self._reader.read(lambda c: queries.action(c, scope, action_id))
+
+    async def record_failure(self, action: ActionRecord, error: bytes, guard: Guard | None) -> None:
+        await self._write(
+            _ROWS + action.scope, lambda tx: actions.record_failure(tx, action, error, guard)
+        )
+
+    async def list_open(self, prefix: str) -> Sequence[OpenWork]:
+        return await self._reader.read(lambda c: queries.open_work(c, prefix))
+
+    # Intents
+
+    async def claim_intents(
+        self, worker: str, limit: int, visibility_us: int
+    ) -> Sequence[ClaimedIntent]:
+        return await self._write(_QUEUE, lambda tx: intents.claim(tx, worker, limit, visibility_us))
+
+    async def complete_intents(self, claim_tokens: Sequence[str]) -> Sequence[bool]:
+        return await self._write(_QUEUE, lambda tx: intents.complete(tx, claim_tokens))
+
+    async def fail_intent(
+        self, claim_token: str, error: bytes, retry_in_us: int | None
+    ) -> IntentState | None:
+        return await self._write(
+            _QUEUE, lambda tx: intents.fail(tx, claim_token, error, retry_in_us)
+        )
+
+    async def extend_intents(
+        self, claim_tokens: Sequence[str], visibility_us: int
+    ) -> Sequence[bool]:
+        return await self._write_first(
+            _QUEUE, lambda tx: intents.extend(tx, claim_tokens, visibility_us)
+        )
+
+    async def release_intents(self, claim_tokens: Sequence[str]) -> None:
+        await self._write(_QUEUE, lambda tx: intents.release(tx, claim_tokens))
+
+    async def take_back_intents(self, worker: str, keep: Sequence[str]) -> None:
+        await self._write(_QUEUE, lambda tx: intents.take_back(tx, worker, keep))
+
+    async def list_intents(
+        self, state: IntentState, after: int, limit: int
+    ) -> Sequence[StoredIntent]:
+        return await self._reader.read(lambda c: queries.intents(c, state, after, limit))
+
+    async def queue_stats(self) -> QueueStats:
+        return await self._reader.read(lambda c: queries.queue_stats(c))
+
+    async def wait_intents(self, timeout: float | None) -> None:
+        await self._wakeups.intents(timeout)
+
+    # Events
+
+    async def publish_event(self, event: NewEvent) -> StoredEvent:
+        return await self._write(_EVENTS, lambda tx: events.publish(tx, event))
+
+    async def read_events(self, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
+        return await self._reader.read(lambda c: queries.events(c, topic, after, limit))
+
+    async def event_head(self, topic: str) -> int:
+        return await self._reader.read(lambda c: queries.event_head(c, topic))
+
+    async def wait_events(self, topic: str, after: int) -> None:
+        while True:
+            # Asked for before the look, so that no event falls between the two.
+            woken = self._wakeups.topic(topic)
+            try:
+                if await self.event_head(topic) > after:
+                    return
+                await woken
+            finally:
+                woken.cancel()
+
+    # Outcomes and secrets
+
+    async def find_outcome(self, key: str) -> IdempotencyRecord | None:
+        return await self._reader.read(lambda c: queries.outcome(c, key))
+
+    async def record_outcome(self, key: str, record: IdempotencyRecord) -> IdempotencyRecord:
+        return await self._write(_OUTCOMES, lambda tx: outcomes.record(tx, key, record))
+
+    async def get_or_create_secret(self, name: str, fresh: bytes) -> bytes:
+        return await self._write(_OUTCOMES, lambda tx: outcomes.secret(tx, name, fresh))
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._listener.close)
+        await asyncio.to_thread(self._reader.close)
+        await self._batcher.close()
+
+
+def _first_row(change: Commit) -> str:
+    # What a change locks first.
+    return change.key if change.guard is None else change.guard.workflow_id
+
+
+def _first_lease(guards: Sequence[Guard]) -> str:
+    return _ROWS + min((guard.workflow_id for guard in guards), default="")

@@ -1,0 +1,118 @@
+"""What the operations of a batch work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, LiteralString, TypeVar
+
+from onex_grpc.store.postgres.clock import SELECT_TIME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onex_grpc.store.postgres.clock import ServerClock
+    from onex_grpc.store.postgres.connection import Connection
+    from onex_grpc.store.wakeups import Changes
+
+R_co = TypeVar("R_co", covariant=True)
+
+# A row as PostgreSQL gives it; the statement beside it says which types its columns have.
+Row = tuple[Any, ...]
+
+
+class Transaction:
+    """One transaction in a pipeline: a write is sent and not waited for, a read waits for all.
+
+    Attributes:
+        now_us: the time; it moves on where a lock was waited for.
+        changes: what the batch means for those who wait.
+        writes: how many writes were sent.
+        emitted: whether an intent became ready.
+    """
+
+    __slots__ = ("_clock", "_connection", "changes", "emitted", "now_us", "writes")
+
+    def __init__(self, connection: Connection, clock: ServerClock, changes: Changes) -> None:
+        self._connection = connection
+        self._clock = clock
+        self.now_us = clock.now_us
+        self.changes = changes
+        self.writes = 0
+        self.emitted = False
+
+    def row(self, statement: LiteralString, bindings: Sequence[object] = ()) -> Row | None:
+        """Reads one row."""
+        return self._connection.execute(statement, bindings, binary=True).fetchone()
+
+    def rows(self, statement: LiteralString, bindings: Sequence[object] = ()) -> list[Row]:
+        """Reads all rows."""
+        return self._connection.execute(statement, bindings, binary=True).fetchall()
+
+    def write(self, statement: LiteralString, bindings: Sequence[object] = ()) -> None:
+        """Sends a write; where it fails, a later statement or the commit does."""
+        self.writes += 1
+        self._connection.execute(statement, bindings)
+
+    def write_rows(self, statement: LiteralString, bindings: Sequence[object] = ()) -> list[Row]:
+        """Writes, and waits for a row of each that was written."""
+        rows = self.rows(statement, bindings)
+        self.writes += len(rows)
+        return rows
+
+    def lock_row(self, statement: LiteralString, bindings: Sequence[object]) -> Row | None:
+        """Reads one row FOR UPDATE, and takes the time after the wait for it."""
+        locked = self._connection.execute(statement, bindings, binary=True)
+        timed = self._connection.execute(SELECT_TIME, binary=True)
+        row = locked.fetchone()
+        time = timed.fetchone()
+        if time is not None:
+            self.now_us = max(self.now_us, self._clock.read(time[1], time[2]))
+        return row
+
+    def lock(self, name: str) -> None:
+        """Waits until no other transaction holds this name, and holds it until the commit is
+        visible; what is read later sees what the others wrote.
+        """
+        self._connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || %s, 3))",
+            (f"\n{name}",),
+        )
+
+    def next_fence(self, above: int) -> int:
+        """A fence greater than any that this store has issued, and than `above`."""
+        fence = self._next_fence()
+        if fence <= above:
+            self.lock("fence")
+            self.write("SELECT setval('fence', greatest(nextval('fence'), %s))", (above,))
+            fence = self._next_fence()
+        return fence
+
+    def emit(self) -> None:
+        """Notes that a claim may find an intent."""
+        self.emitted = True
+        self.changes.ready = True
+
+    def _next_fence(self) -> int:
+        row = self.write_rows("SELECT nextval('fence')")
+        fence: int = row[0][0]
+        return fence
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[R_co]):
+    """An operation of a batch.
+
+    A batch runs in the order of `key`, what it locks first, so that two processes do not wait for
+    each other.
+    """
+
+    key: str
+    run: Callable[[Transaction], R_co]
+
+    def __call__(self, tx: Transaction) -> R_co:
+        """Runs it."""
+        return self.run(tx)
+
+
+class AgainError(Exception):
+    """Raised when another process was in the way: a new transaction sees what it has written."""
