@@ -48,8 +48,10 @@ class _Orders(click.ParamType[int | None]):
 
 @click.command()
 @click.option("--orders", type=_Orders(), default=200, show_default=True, help="How many orders.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), default=SAMPLE)
-@click.option("--state", type=click.Path(path_type=Path), help="State folder; a fresh one.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), default=SAMPLE, help="Orders.")
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="State folder; a fresh one if absent."
+)
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object.")
 def main(orders: int | None, csv_file: Path, state: Path | None, as_json: bool) -> None:
     """Processes orders of a CSV file through the sample mesh and audits the result."""

@@ -33,7 +33,9 @@ class _Ports(click.ParamType[tuple[int, ...]]):
 
 
 @click.command()
-@click.option("--state", type=click.Path(path_type=Path), default=Path(".onex"))
+@click.option(
+    "--state", type=click.Path(path_type=Path), default=Path(".onex"), help="State folder."
+)
 @click.option("--ports", type=_Ports(), default=DEFAULT_PORTS, help="Four ports, by commas.")
 def main(state: Path, ports: tuple[int, ...]) -> None:
     """Runs the sample mesh over a state folder until Ctrl-C or SIGTERM."""

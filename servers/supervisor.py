@@ -62,7 +62,6 @@ class Supervisor:
     def __init__(self, layout: MeshLayout, say: Callable[[str], None]) -> None:
         self._layout = layout
         self._say = say
-        self._stopping = False
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: list[asyncio.Task[None]] = []
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -83,7 +82,6 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Lets every server finish what it does, and ends it."""
-        self._stopping = True
         for task in self._watchers:
             task.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
