@@ -40,6 +40,11 @@ class ComputeNodeServiceStub(object):
                 request_serializer=onex_dot_v1_dot_compute__pb2.ModelContractCompute.SerializeToString,
                 response_deserializer=onex_dot_v1_dot_compute__pb2.ModelComputeOutput.FromString,
                 _registered_method=True)
+        self.ExecuteComputeStream = channel.stream_stream(
+                '/onex.v1.ComputeNodeService/ExecuteComputeStream',
+                request_serializer=onex_dot_v1_dot_compute__pb2.ModelContractCompute.SerializeToString,
+                response_deserializer=onex_dot_v1_dot_compute__pb2.ModelComputeOutput.FromString,
+                _registered_method=True)
 
 
 class ComputeNodeServiceServicer(object):
@@ -54,11 +59,24 @@ class ComputeNodeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExecuteComputeStream(self, request_iterator, context):
+        """ExecuteComputeStream runs one algorithm that takes or gives a stream: all requests name the same one, whose inputs
+        they are in turn. Errors as those of ExecuteCompute.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ComputeNodeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'ExecuteCompute': grpc.unary_unary_rpc_method_handler(
                     servicer.ExecuteCompute,
+                    request_deserializer=onex_dot_v1_dot_compute__pb2.ModelContractCompute.FromString,
+                    response_serializer=onex_dot_v1_dot_compute__pb2.ModelComputeOutput.SerializeToString,
+            ),
+            'ExecuteComputeStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ExecuteComputeStream,
                     request_deserializer=onex_dot_v1_dot_compute__pb2.ModelContractCompute.FromString,
                     response_serializer=onex_dot_v1_dot_compute__pb2.ModelComputeOutput.SerializeToString,
             ),
@@ -89,6 +107,33 @@ class ComputeNodeService(object):
             request,
             target,
             '/onex.v1.ComputeNodeService/ExecuteCompute',
+            onex_dot_v1_dot_compute__pb2.ModelContractCompute.SerializeToString,
+            onex_dot_v1_dot_compute__pb2.ModelComputeOutput.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExecuteComputeStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/onex.v1.ComputeNodeService/ExecuteComputeStream',
             onex_dot_v1_dot_compute__pb2.ModelContractCompute.SerializeToString,
             onex_dot_v1_dot_compute__pb2.ModelComputeOutput.FromString,
             options,

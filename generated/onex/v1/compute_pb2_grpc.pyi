@@ -20,6 +20,10 @@ class ComputeNodeServiceStub:
     """ExecuteCompute runs one algorithm. NOT_FOUND with reason ALGORITHM_NOT_FOUND: no such algorithm;
     INVALID_ARGUMENT: the input lacks a field or has a wrong type. It writes nothing, so it may always be repeated.
     """
+    ExecuteComputeStream: _aio.StreamStreamMultiCallable[_compute_pb2.ModelContractCompute, _compute_pb2.ModelComputeOutput]
+    """ExecuteComputeStream runs one algorithm that takes or gives a stream: all requests name the same one, whose inputs
+    they are in turn. Errors as those of ExecuteCompute.
+    """
 
 class ComputeNodeServiceServicer(metaclass=_abc_1.ABCMeta):
     """ComputeNodeService is served by every COMPUTE node."""
@@ -32,6 +36,16 @@ class ComputeNodeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_compute_pb2.ModelComputeOutput]:
         """ExecuteCompute runs one algorithm. NOT_FOUND with reason ALGORITHM_NOT_FOUND: no such algorithm;
         INVALID_ARGUMENT: the input lacks a field or has a wrong type. It writes nothing, so it may always be repeated.
+        """
+
+    @_abc_1.abstractmethod
+    def ExecuteComputeStream(
+        self,
+        request_iterator: _abc.AsyncIterator[_compute_pb2.ModelContractCompute],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_compute_pb2.ModelContractCompute], _abc.AsyncIterator[_compute_pb2.ModelComputeOutput]],
+    ) -> _abc.AsyncIterator[_compute_pb2.ModelComputeOutput]:
+        """ExecuteComputeStream runs one algorithm that takes or gives a stream: all requests name the same one, whose inputs
+        they are in turn. Errors as those of ExecuteCompute.
         """
 
 def add_ComputeNodeServiceServicer_to_server(servicer: ComputeNodeServiceServicer, server: _aio.Server) -> None: ...

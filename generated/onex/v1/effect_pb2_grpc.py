@@ -41,6 +41,11 @@ class EffectNodeServiceStub(object):
                 request_serializer=onex_dot_v1_dot_effect__pb2.ModelContractEffect.SerializeToString,
                 response_deserializer=onex_dot_v1_dot_effect__pb2.ModelEffectOutput.FromString,
                 _registered_method=True)
+        self.ExecuteEffectStream = channel.stream_stream(
+                '/onex.v1.EffectNodeService/ExecuteEffectStream',
+                request_serializer=onex_dot_v1_dot_effect__pb2.ModelContractEffect.SerializeToString,
+                response_deserializer=onex_dot_v1_dot_effect__pb2.ModelEffectOutput.FromString,
+                _registered_method=True)
         self.ExecuteIntents = channel.unary_stream(
                 '/onex.v1.EffectNodeService/ExecuteIntents',
                 request_serializer=onex_dot_v1_dot_effect__pb2.ExecuteIntentsRequest.SerializeToString,
@@ -61,6 +66,14 @@ class EffectNodeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExecuteEffectStream(self, request_iterator, context):
+        """ExecuteEffectStream performs one operation of the user's own that takes or gives a stream: all requests carry
+        messages of one type, in turn. It is never repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExecuteIntents(self, request, context):
         """ExecuteIntents performs intents by priority and streams each result as soon as it is known; one that fails does
         not stop the others.
@@ -74,6 +87,11 @@ def add_EffectNodeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'ExecuteEffect': grpc.unary_unary_rpc_method_handler(
                     servicer.ExecuteEffect,
+                    request_deserializer=onex_dot_v1_dot_effect__pb2.ModelContractEffect.FromString,
+                    response_serializer=onex_dot_v1_dot_effect__pb2.ModelEffectOutput.SerializeToString,
+            ),
+            'ExecuteEffectStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ExecuteEffectStream,
                     request_deserializer=onex_dot_v1_dot_effect__pb2.ModelContractEffect.FromString,
                     response_serializer=onex_dot_v1_dot_effect__pb2.ModelEffectOutput.SerializeToString,
             ),
@@ -109,6 +127,33 @@ class EffectNodeService(object):
             request,
             target,
             '/onex.v1.EffectNodeService/ExecuteEffect',
+            onex_dot_v1_dot_effect__pb2.ModelContractEffect.SerializeToString,
+            onex_dot_v1_dot_effect__pb2.ModelEffectOutput.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExecuteEffectStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/onex.v1.EffectNodeService/ExecuteEffectStream',
             onex_dot_v1_dot_effect__pb2.ModelContractEffect.SerializeToString,
             onex_dot_v1_dot_effect__pb2.ModelEffectOutput.FromString,
             options,

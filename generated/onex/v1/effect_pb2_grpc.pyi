@@ -22,6 +22,10 @@ class EffectNodeServiceStub:
     operation; UNAVAILABLE: the outside system does not answer; UNKNOWN with reason OUTCOME_UNKNOWN: it was
     interrupted after sending began and must not be repeated blindly.
     """
+    ExecuteEffectStream: _aio.StreamStreamMultiCallable[_effect_pb2.ModelContractEffect, _effect_pb2.ModelEffectOutput]
+    """ExecuteEffectStream performs one operation of the user's own that takes or gives a stream: all requests carry
+    messages of one type, in turn. It is never repeated.
+    """
     ExecuteIntents: _aio.UnaryStreamMultiCallable[_effect_pb2.ExecuteIntentsRequest, _intent_pb2.IntentExecutionResult]
     """ExecuteIntents performs intents by priority and streams each result as soon as it is known; one that fails does
     not stop the others.
@@ -39,6 +43,16 @@ class EffectNodeServiceServicer(metaclass=_abc_1.ABCMeta):
         """ExecuteEffect performs one effect. NOT_FOUND: no such target; PERMISSION_DENIED: the target does not allow the
         operation; UNAVAILABLE: the outside system does not answer; UNKNOWN with reason OUTCOME_UNKNOWN: it was
         interrupted after sending began and must not be repeated blindly.
+        """
+
+    @_abc_1.abstractmethod
+    def ExecuteEffectStream(
+        self,
+        request_iterator: _abc.AsyncIterator[_effect_pb2.ModelContractEffect],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_effect_pb2.ModelContractEffect], _abc.AsyncIterator[_effect_pb2.ModelEffectOutput]],
+    ) -> _abc.AsyncIterator[_effect_pb2.ModelEffectOutput]:
+        """ExecuteEffectStream performs one operation of the user's own that takes or gives a stream: all requests carry
+        messages of one type, in turn. It is never repeated.
         """
 
     @_abc_1.abstractmethod

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from onex.v1 import common_pb2 as onex_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12onex/v1/node.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14onex/v1/common.proto\"\x8f\x01\n\x0eNodeDescriptor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\tnode_type\x18\x02 \x01(\x0e\x32\x11.onex.v1.NodeType\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x12\n\ndepends_on\x18\x04 \x03(\t\x12\x10\n\x08services\x18\x05 \x03(\t\x12\x12\n\noperations\x18\x06 \x03(\t\"\x88\x02\n\x10NodeHealthStatus\x12%\n\x06status\x18\x01 \x01(\x0e\x32\x15.onex.v1.HealthStatus\x12\x41\n\x0c\x64\x65pendencies\x18\x02 \x03(\x0b\x32+.onex.v1.NodeHealthStatus.DependenciesEntry\x12\x16\n\x0eresource_usage\x18\x03 \x01(\x01\x12\x12\n\nerror_rate\x18\x04 \x01(\x01\x12)\n\x06uptime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x33\n\x11\x44\x65pendenciesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\"\x15\n\x13\x44\x65scribeNodeRequest\"=\n\x14\x44\x65scribeNodeResponse\x12%\n\x04node\x18\x01 \x01(\x0b\x32\x17.onex.v1.NodeDescriptor\"\x16\n\x14GetNodeHealthRequest\"B\n\x15GetNodeHealthResponse\x12)\n\x06health\x18\x01 \x01(\x0b\x32\x19.onex.v1.NodeHealthStatus*\x81\x01\n\x0cHealthStatus\x12\x1d\n\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n\x17HEALTH_STATUS_UNHEALTHY\x10\x03\x32\xaa\x01\n\x0bNodeService\x12K\n\x0c\x44\x65scribeNode\x12\x1c.onex.v1.DescribeNodeRequest\x1a\x1d.onex.v1.DescribeNodeResponse\x12N\n\rGetNodeHealth\x12\x1d.onex.v1.GetNodeHealthRequest\x1a\x1e.onex.v1.GetNodeHealthResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12onex/v1/node.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14onex/v1/common.proto\"R\n\x0cNodeContract\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\r\n\x05\x65mits\x18\x04 \x03(\t\"\xb8\x01\n\x0eNodeDescriptor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\tnode_type\x18\x02 \x01(\x0e\x32\x11.onex.v1.NodeType\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x12\n\ndepends_on\x18\x04 \x03(\t\x12\x10\n\x08services\x18\x05 \x03(\t\x12\x12\n\noperations\x18\x06 \x03(\t\x12\'\n\x08\x63ontract\x18\x07 \x01(\x0b\x32\x15.onex.v1.NodeContract\"\x88\x02\n\x10NodeHealthStatus\x12%\n\x06status\x18\x01 \x01(\x0e\x32\x15.onex.v1.HealthStatus\x12\x41\n\x0c\x64\x65pendencies\x18\x02 \x03(\x0b\x32+.onex.v1.NodeHealthStatus.DependenciesEntry\x12\x16\n\x0eresource_usage\x18\x03 \x01(\x01\x12\x12\n\nerror_rate\x18\x04 \x01(\x01\x12)\n\x06uptime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x33\n\x11\x44\x65pendenciesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\"\x15\n\x13\x44\x65scribeNodeRequest\"=\n\x14\x44\x65scribeNodeResponse\x12%\n\x04node\x18\x01 \x01(\x0b\x32\x17.onex.v1.NodeDescriptor\"\x16\n\x14GetNodeHealthRequest\"B\n\x15GetNodeHealthResponse\x12)\n\x06health\x18\x01 \x01(\x0b\x32\x19.onex.v1.NodeHealthStatus*\x81\x01\n\x0cHealthStatus\x12\x1d\n\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n\x17HEALTH_STATUS_UNHEALTHY\x10\x03\x32\xaa\x01\n\x0bNodeService\x12K\n\x0c\x44\x65scribeNode\x12\x1c.onex.v1.DescribeNodeRequest\x1a\x1d.onex.v1.DescribeNodeResponse\x12N\n\rGetNodeHealth\x12\x1d.onex.v1.GetNodeHealthRequest\x1a\x1e.onex.v1.GetNodeHealthResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,22 +35,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NODEHEALTHSTATUS_DEPENDENCIESENTRY']._loaded_options = None
   _globals['_NODEHEALTHSTATUS_DEPENDENCIESENTRY']._serialized_options = b'8\001'
-  _globals['_HEALTHSTATUS']._serialized_start=677
-  _globals['_HEALTHSTATUS']._serialized_end=806
-  _globals['_NODEDESCRIPTOR']._serialized_start=86
-  _globals['_NODEDESCRIPTOR']._serialized_end=229
-  _globals['_NODEHEALTHSTATUS']._serialized_start=232
-  _globals['_NODEHEALTHSTATUS']._serialized_end=496
-  _globals['_NODEHEALTHSTATUS_DEPENDENCIESENTRY']._serialized_start=445
-  _globals['_NODEHEALTHSTATUS_DEPENDENCIESENTRY']._serialized_end=496
-  _globals['_DESCRIBENODEREQUEST']._serialized_start=498
-  _globals['_DESCRIBENODEREQUEST']._serialized_end=519
-  _globals['_DESCRIBENODERESPONSE']._serialized_start=521
-  _globals['_DESCRIBENODERESPONSE']._serialized_end=582
-  _globals['_GETNODEHEALTHREQUEST']._serialized_start=584
-  _globals['_GETNODEHEALTHREQUEST']._serialized_end=606
-  _globals['_GETNODEHEALTHRESPONSE']._serialized_start=608
-  _globals['_GETNODEHEALTHRESPONSE']._serialized_end=674
-  _globals['_NODESERVICE']._serialized_start=809
-  _globals['_NODESERVICE']._serialized_end=979
+  _globals['_HEALTHSTATUS']._serialized_start=802
+  _globals['_HEALTHSTATUS']._serialized_end=931
+  _globals['_NODECONTRACT']._serialized_start=85
+  _globals['_NODECONTRACT']._serialized_end=167
+  _globals['_NODEDESCRIPTOR']._serialized_start=170
+  _globals['_NODEDESCRIPTOR']._serialized_end=354
+  _globals['_NODEHEALTHSTATUS']._serialized_start=357
+  _globals['_NODEHEALTHSTATUS']._serialized_end=621
+  _globals['_NODEHEALTHSTATUS_DEPENDENCIESENTRY']._serialized_start=570
+  _globals['_NODEHEALTHSTATUS_DEPENDENCIESENTRY']._serialized_end=621
+  _globals['_DESCRIBENODEREQUEST']._serialized_start=623
+  _globals['_DESCRIBENODEREQUEST']._serialized_end=644
+  _globals['_DESCRIBENODERESPONSE']._serialized_start=646
+  _globals['_DESCRIBENODERESPONSE']._serialized_end=707
+  _globals['_GETNODEHEALTHREQUEST']._serialized_start=709
+  _globals['_GETNODEHEALTHREQUEST']._serialized_end=731
+  _globals['_GETNODEHEALTHRESPONSE']._serialized_start=733
+  _globals['_GETNODEHEALTHRESPONSE']._serialized_end=799
+  _globals['_NODESERVICE']._serialized_start=934
+  _globals['_NODESERVICE']._serialized_end=1104
 # @@protoc_insertion_point(module_scope)

@@ -50,6 +50,44 @@ HEALTH_STATUS_UNHEALTHY: HealthStatus.ValueType  # 3
 Global___HealthStatus: _TypeAlias = HealthStatus  # noqa: Y015
 
 @_typing.final
+class NodeContract(_message.Message):
+    """NodeContract is the contract of a node that was generated from a service of the user's own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EMITS_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """service is the full name of the service; its options are readable by reflection."""
+    fingerprint: _builtins.str
+    """fingerprint is the contract's version and 12 hexadecimal digits over its rpcs, messages and options, as
+    `1.0.0:0123456789ab`: two processes with the same one speak the same contract.
+    """
+    state: _builtins.str
+    """state is the full name of the message in which a reducer keeps the state of one entity."""
+    @_builtins.property
+    def emits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """emits are the rpcs of effects that a reducer may ask for by intents."""
+
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        fingerprint: _builtins.str = ...,
+        state: _builtins.str = ...,
+        emits: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["emits", b"emits", "fingerprint", b"fingerprint", "service", b"service", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeContract: _TypeAlias = NodeContract  # noqa: Y015
+
+@_typing.final
 class NodeDescriptor(_message.Message):
     """NodeDescriptor is what a node says of itself."""
 
@@ -61,6 +99,7 @@ class NodeDescriptor(_message.Message):
     DEPENDS_ON_FIELD_NUMBER: _builtins.int
     SERVICES_FIELD_NUMBER: _builtins.int
     OPERATIONS_FIELD_NUMBER: _builtins.int
+    CONTRACT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """name is unique among the nodes of one kind: `[a-z][a-z0-9-]{0,47}`."""
     node_type: _common_pb2.NodeType.ValueType
@@ -79,6 +118,10 @@ class NodeDescriptor(_message.Message):
     def operations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """operations are what the node can do: algorithms, reducer actions, targets of effects; filled by the node."""
 
+    @_builtins.property
+    def contract(self) -> Global___NodeContract:
+        """contract is what the node was generated from; absent for a node that was written by hand."""
+
     def __init__(
         self,
         *,
@@ -88,10 +131,11 @@ class NodeDescriptor(_message.Message):
         depends_on: _abc.Iterable[_builtins.str] | None = ...,
         services: _abc.Iterable[_builtins.str] | None = ...,
         operations: _abc.Iterable[_builtins.str] | None = ...,
+        contract: Global___NodeContract | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contract", b"contract"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depends_on", b"depends_on", "name", b"name", "node_type", b"node_type", "operations", b"operations", "services", b"services", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contract", b"contract", "depends_on", b"depends_on", "name", b"name", "node_type", b"node_type", "operations", b"operations", "services", b"services", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

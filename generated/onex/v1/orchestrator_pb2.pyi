@@ -297,7 +297,9 @@ class ModelContractOrchestrator(_message.Message):
     """
     @_builtins.property
     def workflow_config(self) -> Global___WorkflowConfig:
-        """workflow_config is the graph of the workflow."""
+        """workflow_config is the graph of the workflow; absent for a workflow that the node's own code runs, which it finds
+        by the type of the message in initial_state.
+        """
 
     @_builtins.property
     def conflict_resolution(self) -> Global___ConflictResolution:
@@ -383,6 +385,7 @@ class WorkflowState(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     EXECUTION_TIME_FIELD_NUMBER: _builtins.int
+    RESPONSES_FIELD_NUMBER: _builtins.int
     status: Global___WorkflowStatus.ValueType
     """status is where the workflow stands."""
     @_builtins.property
@@ -401,6 +404,10 @@ class WorkflowState(_message.Message):
     def execution_time(self) -> _duration_pb2.Duration:
         """execution_time is the time from start to end, waits and crashes included; absent until the workflow has ended."""
 
+    @_builtins.property
+    def responses(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Data]:
+        """responses are what the workflow's own code has answered so far."""
+
     def __init__(
         self,
         *,
@@ -409,10 +416,11 @@ class WorkflowState(_message.Message):
         steps: _abc.Iterable[Global___WorkflowStepResult] | None = ...,
         error: _error_pb2.ErrorDetail | None = ...,
         execution_time: _duration_pb2.Duration | None = ...,
+        responses: _abc.Iterable[_common_pb2.Data] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "execution_time", b"execution_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "execution_time", b"execution_time", "status", b"status", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "execution_time", b"execution_time", "responses", b"responses", "status", b"status", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -456,21 +464,29 @@ class OrchestrationResult(_message.Message):
 
     STATUS_FIELD_NUMBER: _builtins.int
     STEP_RESULTS_FIELD_NUMBER: _builtins.int
+    RESPONSES_FIELD_NUMBER: _builtins.int
     status: Global___WorkflowStatus.ValueType
     """status is how the workflow ended."""
     @_builtins.property
     def step_results(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowStepResult]:
         """step_results are the outcomes, in the order in which the steps are written."""
 
+    @_builtins.property
+    def responses(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Data]:
+        """responses are what the workflow's own code answered: one message, any number for an rpc that answers with a stream;
+        empty for a workflow that is a graph.
+        """
+
     def __init__(
         self,
         *,
         status: Global___WorkflowStatus.ValueType = ...,
         step_results: _abc.Iterable[Global___WorkflowStepResult] | None = ...,
+        responses: _abc.Iterable[_common_pb2.Data] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status", "step_results", b"step_results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["responses", b"responses", "status", b"status", "step_results", b"step_results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,11 @@ class OrchestratorNodeServiceStub(object):
                 request_serializer=onex_dot_v1_dot_orchestrator__pb2.ModelContractOrchestrator.SerializeToString,
                 response_deserializer=onex_dot_v1_dot_orchestrator__pb2.ModelOrchestratorOutput.FromString,
                 _registered_method=True)
+        self.StreamOrchestration = channel.stream_stream(
+                '/onex.v1.OrchestratorNodeService/StreamOrchestration',
+                request_serializer=onex_dot_v1_dot_orchestrator__pb2.ModelContractOrchestrator.SerializeToString,
+                response_deserializer=onex_dot_v1_dot_orchestrator__pb2.ModelOrchestratorOutput.FromString,
+                _registered_method=True)
         self.ExecuteAction = channel.unary_unary(
                 '/onex.v1.OrchestratorNodeService/ExecuteAction',
                 request_serializer=onex_dot_v1_dot_orchestrator__pb2.ExecuteActionRequest.SerializeToString,
@@ -60,6 +65,14 @@ class OrchestratorNodeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamOrchestration(self, request_iterator, context):
+        """StreamOrchestration runs workflows one after another and answers each at its end. The first that fails ends the
+        stream with its status.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExecuteAction(self, request, context):
         """ExecuteAction executes one action under the caller's lease. A known action gets its recorded reply; then lease and
         fence (PERMISSION_DENIED, FAILED_PRECONDITION), expires_at (FAILED_PRECONDITION with reason ACTION_EXPIRED) and
@@ -74,6 +87,11 @@ def add_OrchestratorNodeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'ExecuteOrchestration': grpc.unary_unary_rpc_method_handler(
                     servicer.ExecuteOrchestration,
+                    request_deserializer=onex_dot_v1_dot_orchestrator__pb2.ModelContractOrchestrator.FromString,
+                    response_serializer=onex_dot_v1_dot_orchestrator__pb2.ModelOrchestratorOutput.SerializeToString,
+            ),
+            'StreamOrchestration': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamOrchestration,
                     request_deserializer=onex_dot_v1_dot_orchestrator__pb2.ModelContractOrchestrator.FromString,
                     response_serializer=onex_dot_v1_dot_orchestrator__pb2.ModelOrchestratorOutput.SerializeToString,
             ),
@@ -109,6 +127,33 @@ class OrchestratorNodeService(object):
             request,
             target,
             '/onex.v1.OrchestratorNodeService/ExecuteOrchestration',
+            onex_dot_v1_dot_orchestrator__pb2.ModelContractOrchestrator.SerializeToString,
+            onex_dot_v1_dot_orchestrator__pb2.ModelOrchestratorOutput.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamOrchestration(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/onex.v1.OrchestratorNodeService/StreamOrchestration',
             onex_dot_v1_dot_orchestrator__pb2.ModelContractOrchestrator.SerializeToString,
             onex_dot_v1_dot_orchestrator__pb2.ModelOrchestratorOutput.FromString,
             options,

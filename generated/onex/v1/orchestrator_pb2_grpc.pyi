@@ -21,6 +21,10 @@ class OrchestratorNodeServiceStub:
     workflow_id is that of another content; ABORTED with reason LEASE_CONFLICT: another orchestrator runs it; the
     status of the first cause with reason WORKFLOW_EXECUTION: a step failed.
     """
+    StreamOrchestration: _aio.StreamStreamMultiCallable[_orchestrator_pb2.ModelContractOrchestrator, _orchestrator_pb2.ModelOrchestratorOutput]
+    """StreamOrchestration runs workflows one after another and answers each at its end. The first that fails ends the
+    stream with its status.
+    """
     ExecuteAction: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ExecuteActionRequest, _orchestrator_pb2.ExecuteActionResponse]
     """ExecuteAction executes one action under the caller's lease. A known action gets its recorded reply; then lease and
     fence (PERMISSION_DENIED, FAILED_PRECONDITION), expires_at (FAILED_PRECONDITION with reason ACTION_EXPIRED) and
@@ -39,6 +43,16 @@ class OrchestratorNodeServiceServicer(metaclass=_abc_1.ABCMeta):
         """ExecuteOrchestration runs a workflow to its end. A deadline ends the waiting, not the workflow. ALREADY_EXISTS: the
         workflow_id is that of another content; ABORTED with reason LEASE_CONFLICT: another orchestrator runs it; the
         status of the first cause with reason WORKFLOW_EXECUTION: a step failed.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamOrchestration(
+        self,
+        request_iterator: _abc.AsyncIterator[_orchestrator_pb2.ModelContractOrchestrator],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_orchestrator_pb2.ModelContractOrchestrator], _abc.AsyncIterator[_orchestrator_pb2.ModelOrchestratorOutput]],
+    ) -> _abc.AsyncIterator[_orchestrator_pb2.ModelOrchestratorOutput]:
+        """StreamOrchestration runs workflows one after another and answers each at its end. The first that fails ends the
+        stream with its status.
         """
 
     @_abc_1.abstractmethod

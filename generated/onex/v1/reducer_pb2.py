@@ -27,7 +27,7 @@ from onex.v1 import common_pb2 as onex_dot_v1_dot_common__pb2
 from onex.v1 import intent_pb2 as onex_dot_v1_dot_intent__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15onex/v1/reducer.proto\x12\x07onex.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/common.proto\x1a\x14onex/v1/intent.proto\"$\n\x0fReductionConfig\x12\x11\n\tstate_key\x18\x01 \x01(\t\">\n\x0cReducerInput\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x1e\n\x07payload\x18\x02 \x01(\x0b\x32\r.onex.v1.Data\"\xcf\x01\n\x14ModelContractReducer\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x32\n\x10reduction_config\x18\x02 \x01(\x0b\x32\x18.onex.v1.ReductionConfig\x12)\n\ninput_data\x18\x03 \x01(\x0b\x32\x15.onex.v1.ReducerInput\x12\x11\n\taction_id\x18\x04 \x01(\t\x12-\n\tissued_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\rStateMetadata\x12\x16\n\x0eprevious_state\x18\x01 \x01(\t\x12\x11\n\tnew_state\x18\x02 \x01(\t\x12\x12\n\ntransition\x18\x03 \x01(\t\x12\x17\n\x0fintents_emitted\x18\x04 \x01(\r\x12\x0f\n\x07version\x18\x05 \x01(\x04\"\xab\x01\n\x12ModelReducerOutput\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12&\n\x0f\x61ggregated_data\x18\x02 \x01(\x0b\x32\r.onex.v1.Data\x12.\n\x0estate_metadata\x18\x03 \x01(\x0b\x32\x16.onex.v1.StateMetadata\x12%\n\x07intents\x18\x04 \x03(\x0b\x32\x14.onex.v1.ModelIntent\"$\n\x0fGetStateRequest\x12\x11\n\tstate_key\x18\x01 \x01(\t\"A\n\x10GetStateResponse\x12\x1c\n\x05state\x18\x01 \x01(\x0b\x32\r.onex.v1.Data\x12\x0f\n\x07version\x18\x02 \x01(\x04\x32\xa5\x01\n\x12ReducerNodeService\x12N\n\x10\x45xecuteReduction\x12\x1d.onex.v1.ModelContractReducer\x1a\x1b.onex.v1.ModelReducerOutput\x12?\n\x08GetState\x12\x18.onex.v1.GetStateRequest\x1a\x19.onex.v1.GetStateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15onex/v1/reducer.proto\x12\x07onex.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/common.proto\x1a\x14onex/v1/intent.proto\"$\n\x0fReductionConfig\x12\x11\n\tstate_key\x18\x01 \x01(\t\">\n\x0cReducerInput\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x1e\n\x07payload\x18\x02 \x01(\x0b\x32\r.onex.v1.Data\"\xcf\x01\n\x14ModelContractReducer\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x32\n\x10reduction_config\x18\x02 \x01(\x0b\x32\x18.onex.v1.ReductionConfig\x12)\n\ninput_data\x18\x03 \x01(\x0b\x32\x15.onex.v1.ReducerInput\x12\x11\n\taction_id\x18\x04 \x01(\t\x12-\n\tissued_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\rStateMetadata\x12\x16\n\x0eprevious_state\x18\x01 \x01(\t\x12\x11\n\tnew_state\x18\x02 \x01(\t\x12\x12\n\ntransition\x18\x03 \x01(\t\x12\x17\n\x0fintents_emitted\x18\x04 \x01(\r\x12\x0f\n\x07version\x18\x05 \x01(\x04\"\xcd\x01\n\x12ModelReducerOutput\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12&\n\x0f\x61ggregated_data\x18\x02 \x01(\x0b\x32\r.onex.v1.Data\x12.\n\x0estate_metadata\x18\x03 \x01(\x0b\x32\x16.onex.v1.StateMetadata\x12%\n\x07intents\x18\x04 \x03(\x0b\x32\x14.onex.v1.ModelIntent\x12 \n\tresponses\x18\x05 \x03(\x0b\x32\r.onex.v1.Data\"$\n\x0fGetStateRequest\x12\x11\n\tstate_key\x18\x01 \x01(\t\"A\n\x10GetStateResponse\x12\x1c\n\x05state\x18\x01 \x01(\x0b\x32\r.onex.v1.Data\x12\x0f\n\x07version\x18\x02 \x01(\x04\x32\xf8\x01\n\x12ReducerNodeService\x12N\n\x10\x45xecuteReduction\x12\x1d.onex.v1.ModelContractReducer\x1a\x1b.onex.v1.ModelReducerOutput\x12Q\n\x0fStreamReduction\x12\x1d.onex.v1.ModelContractReducer\x1a\x1b.onex.v1.ModelReducerOutput(\x01\x30\x01\x12?\n\x08GetState\x12\x18.onex.v1.GetStateRequest\x1a\x19.onex.v1.GetStateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,11 +43,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATEMETADATA']._serialized_start=423
   _globals['_STATEMETADATA']._serialized_end=543
   _globals['_MODELREDUCEROUTPUT']._serialized_start=546
-  _globals['_MODELREDUCEROUTPUT']._serialized_end=717
-  _globals['_GETSTATEREQUEST']._serialized_start=719
-  _globals['_GETSTATEREQUEST']._serialized_end=755
-  _globals['_GETSTATERESPONSE']._serialized_start=757
-  _globals['_GETSTATERESPONSE']._serialized_end=822
-  _globals['_REDUCERNODESERVICE']._serialized_start=825
-  _globals['_REDUCERNODESERVICE']._serialized_end=990
+  _globals['_MODELREDUCEROUTPUT']._serialized_end=751
+  _globals['_GETSTATEREQUEST']._serialized_start=753
+  _globals['_GETSTATEREQUEST']._serialized_end=789
+  _globals['_GETSTATERESPONSE']._serialized_start=791
+  _globals['_GETSTATERESPONSE']._serialized_end=856
+  _globals['_REDUCERNODESERVICE']._serialized_start=859
+  _globals['_REDUCERNODESERVICE']._serialized_end=1107
 # @@protoc_insertion_point(module_scope)

@@ -165,6 +165,7 @@ class ModelReducerOutput(_message.Message):
     AGGREGATED_DATA_FIELD_NUMBER: _builtins.int
     STATE_METADATA_FIELD_NUMBER: _builtins.int
     INTENTS_FIELD_NUMBER: _builtins.int
+    RESPONSES_FIELD_NUMBER: _builtins.int
     correlation_id: _builtins.str
     """correlation_id is that of the contract."""
     @_builtins.property
@@ -179,6 +180,12 @@ class ModelReducerOutput(_message.Message):
     def intents(self) -> _containers.RepeatedCompositeFieldContainer[_intent_pb2.ModelIntent]:
         """intents are those that were committed with the new state; they are already in the queue."""
 
+    @_builtins.property
+    def responses(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Data]:
+        """responses are what the rpc of a generated reducer answered: one message, any number for an rpc that answers with a
+        stream; empty for a reducer that was written by hand.
+        """
+
     def __init__(
         self,
         *,
@@ -186,10 +193,11 @@ class ModelReducerOutput(_message.Message):
         aggregated_data: _common_pb2.Data | None = ...,
         state_metadata: Global___StateMetadata | None = ...,
         intents: _abc.Iterable[_intent_pb2.ModelIntent] | None = ...,
+        responses: _abc.Iterable[_common_pb2.Data] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["aggregated_data", b"aggregated_data", "state_metadata", b"state_metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregated_data", b"aggregated_data", "correlation_id", b"correlation_id", "intents", b"intents", "state_metadata", b"state_metadata"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregated_data", b"aggregated_data", "correlation_id", b"correlation_id", "intents", b"intents", "responses", b"responses", "state_metadata", b"state_metadata"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,11 @@ class ReducerNodeServiceStub(object):
                 request_serializer=onex_dot_v1_dot_reducer__pb2.ModelContractReducer.SerializeToString,
                 response_deserializer=onex_dot_v1_dot_reducer__pb2.ModelReducerOutput.FromString,
                 _registered_method=True)
+        self.StreamReduction = channel.stream_stream(
+                '/onex.v1.ReducerNodeService/StreamReduction',
+                request_serializer=onex_dot_v1_dot_reducer__pb2.ModelContractReducer.SerializeToString,
+                response_deserializer=onex_dot_v1_dot_reducer__pb2.ModelReducerOutput.FromString,
+                _registered_method=True)
         self.GetState = channel.unary_unary(
                 '/onex.v1.ReducerNodeService/GetState',
                 request_serializer=onex_dot_v1_dot_reducer__pb2.GetStateRequest.SerializeToString,
@@ -60,6 +65,14 @@ class ReducerNodeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamReduction(self, request_iterator, context):
+        """StreamReduction applies actions one after another and answers each when it is durable. The first that is refused
+        ends the stream with its status; those before it stay applied.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetState(self, request, context):
         """GetState reads the state of one entity.
         """
@@ -72,6 +85,11 @@ def add_ReducerNodeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'ExecuteReduction': grpc.unary_unary_rpc_method_handler(
                     servicer.ExecuteReduction,
+                    request_deserializer=onex_dot_v1_dot_reducer__pb2.ModelContractReducer.FromString,
+                    response_serializer=onex_dot_v1_dot_reducer__pb2.ModelReducerOutput.SerializeToString,
+            ),
+            'StreamReduction': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamReduction,
                     request_deserializer=onex_dot_v1_dot_reducer__pb2.ModelContractReducer.FromString,
                     response_serializer=onex_dot_v1_dot_reducer__pb2.ModelReducerOutput.SerializeToString,
             ),
@@ -107,6 +125,33 @@ class ReducerNodeService(object):
             request,
             target,
             '/onex.v1.ReducerNodeService/ExecuteReduction',
+            onex_dot_v1_dot_reducer__pb2.ModelContractReducer.SerializeToString,
+            onex_dot_v1_dot_reducer__pb2.ModelReducerOutput.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamReduction(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/onex.v1.ReducerNodeService/StreamReduction',
             onex_dot_v1_dot_reducer__pb2.ModelContractReducer.SerializeToString,
             onex_dot_v1_dot_reducer__pb2.ModelReducerOutput.FromString,
             options,

@@ -21,6 +21,10 @@ class ReducerNodeServiceStub:
     FAILED_PRECONDITION with reason ILLEGAL_TRANSITION or GUARD_REJECTED: the state does not allow the action;
     INVALID_ARGUMENT: unknown action or wrong payload.
     """
+    StreamReduction: _aio.StreamStreamMultiCallable[_reducer_pb2.ModelContractReducer, _reducer_pb2.ModelReducerOutput]
+    """StreamReduction applies actions one after another and answers each when it is durable. The first that is refused
+    ends the stream with its status; those before it stay applied.
+    """
     GetState: _aio.UnaryUnaryMultiCallable[_reducer_pb2.GetStateRequest, _reducer_pb2.GetStateResponse]
     """GetState reads the state of one entity."""
 
@@ -36,6 +40,16 @@ class ReducerNodeServiceServicer(metaclass=_abc_1.ABCMeta):
         """ExecuteReduction applies one action; the new state and its intents are durable before it answers.
         FAILED_PRECONDITION with reason ILLEGAL_TRANSITION or GUARD_REJECTED: the state does not allow the action;
         INVALID_ARGUMENT: unknown action or wrong payload.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamReduction(
+        self,
+        request_iterator: _abc.AsyncIterator[_reducer_pb2.ModelContractReducer],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_reducer_pb2.ModelContractReducer], _abc.AsyncIterator[_reducer_pb2.ModelReducerOutput]],
+    ) -> _abc.AsyncIterator[_reducer_pb2.ModelReducerOutput]:
+        """StreamReduction applies actions one after another and answers each when it is durable. The first that is refused
+        ends the stream with its status; those before it stay applied.
         """
 
     @_abc_1.abstractmethod

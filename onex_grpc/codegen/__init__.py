@@ -1,0 +1,1 @@
+"""From a user's own protos to typed nodes, clients and intents: `protoc-gen-onex`."""
