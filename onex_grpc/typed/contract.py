@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from onex.v1 import common_pb2
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from onex.v1 import common_pb2
 
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
