@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from onex.v1 import common_pb2
+from onex.v1 import common_pb2, operation_pb2
 from onex_grpc.errors import ContractValidationError, Violation
 
 ScalarValue: TypeAlias = "bool | int | float | str | bytes | None"
@@ -33,6 +33,16 @@ def to_scalar(value: ScalarValue) -> common_pb2.Scalar:
     if isinstance(value, str):
         return common_pb2.Scalar(string_value=value)
     return common_pb2.Scalar(bytes_value=value)
+
+
+def scalars(**values: ScalarValue) -> dict[str, common_pb2.Scalar]:
+    """Scalars by name, e.g. what a template's placeholders stand for; raises as `to_scalar`."""
+    return {name: to_scalar(value) for name, value in values.items()}
+
+
+def row(**columns: ScalarValue) -> operation_pb2.Row:
+    """A row of a table by its columns; raises as `to_scalar`."""
+    return operation_pb2.Row(columns=scalars(**columns))
 
 
 def from_scalar(scalar: common_pb2.Scalar) -> ScalarValue:
