@@ -20,6 +20,9 @@ class Place:
     file: str
     line: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
 
 @dataclass(frozen=True, slots=True)
 class MessageType:
