@@ -16,7 +16,7 @@ from onex_grpc.contract import data, expression
 from onex_grpc.contract.action import content_hash, reduction_hash
 from onex_grpc.contract.ids import derived_uuid7
 from onex_grpc.contract.node import check_descriptor, may_call, node_name, parse_target
-from onex_grpc.contract.scalar import from_scalar, row, to_scalar
+from onex_grpc.contract.scalar import ScalarValue, from_scalar, row, to_scalar
 from onex_grpc.errors import ConfigurationError, ContractValidationError, FlowViolationError
 from orders.v1 import orders_pb2
 
@@ -74,7 +74,7 @@ def test_scalars_are_exact(value: bool | int | float | str | bytes | None) -> No
 
 
 def test_a_row_has_its_columns_and_their_types() -> None:
-    columns = {"id": "a", "pieces": 2, "paid": True, "note": None}
+    columns: dict[str, ScalarValue] = {"id": "a", "pieces": 2, "paid": True, "note": None}
     built = row(**columns).columns
     assert {name: from_scalar(built[name]) for name in built} == columns
 
