@@ -1,4 +1,4 @@
-"""A contract's fingerprint is the same wherever it is made, and another one for another contract."""
+"""A contract has one fingerprint wherever it is made, and another contract has another one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ syntax = "proto3";
 package t.v1;
 import "onex/v1/options.proto";
 message State { Status status = 1; repeated Line lines = 2; }
-message Line { string text = 1; optional int32 count = 2; oneof size { bool small = 3; bool large = 4; } }
+message Line {
+  string text = 1;
+  optional int32 count = 2;
+  oneof size { bool small = 3; bool large = 4; }
+}
 message Far { string text = 1; }
 message GoRequest { string key = 1; map<string, Line> named = 2; }
 message GoResponse {}
@@ -46,7 +50,9 @@ service GoService {
     emits: ["t.v1.B/One", "t.v1.A/Two"]
   };
   rpc Go(GoRequest) returns (GoResponse) {
-    option (onex.v1.transition) = {sources: "STATUS_ON" targets: "STATUS_ON" guard: "state.status == 1"};
+    option (onex.v1.transition) = {
+      sources: "STATUS_ON" targets: "STATUS_ON" guard: "state.status == 1"
+    };
     option (onex.v1.operation) = {timeout: {seconds: 3}};
   }
   rpc Stay(GoRequest) returns (GoResponse);
@@ -59,12 +65,8 @@ def protoc(proto: Path, *include: Path) -> descriptor_pb2.FileDescriptorSet:
     out = proto.with_suffix(".binpb")
     own = files("grpc_tools") / "_proto"
     paths = [f"-I{path}" for path in (*include, ROOT / "proto", own)]
-    subprocess.run(
-        [sys.executable, "-m", "grpc_tools.protoc", *paths, "--include_imports"]
-        + [f"--descriptor_set_out={out}", str(proto)],
-        check=True,
-        timeout=60,
-    )
+    command = [sys.executable, "-m", "grpc_tools.protoc", *paths, "--include_imports"]
+    subprocess.run([*command, f"--descriptor_set_out={out}", proto], check=True, timeout=60)
     return descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes())
 
 
@@ -157,6 +159,7 @@ def operation(file: descriptor_pb2.FileDescriptorProto) -> options_pb2.Operation
     return file.service[0].method[1].options.Extensions[options_pb2.operation]
 
 
+PRESENT: Final = descriptor_pb2.FieldDescriptorProto(name="count", number=2, type=5, label=1)
 CHANGES: Final[dict[str, Edit]] = {
     "version": lambda f: setattr(node(f), "version", "1.2.4"),
     "kind": lambda f: setattr(node(f), "type", 1),
@@ -179,10 +182,7 @@ CHANGES: Final[dict[str, Edit]] = {
     "type of a field": lambda f: setattr(f.message_type[3].field[0], "type", 12),
     "repetition of a field": lambda f: setattr(f.message_type[3].field[0], "label", 3),
     "a field of the state": lambda f: f.message_type[0].field.pop(),
-    "presence of a field below": lambda f: (
-        f.message_type[1].field[1].ClearField("proto3_optional"),
-        f.message_type[1].field[1].ClearField("oneof_index"),
-    ),
+    "presence of a field below": lambda f: f.message_type[1].field[1].CopyFrom(PRESENT),
     "name of a oneof": lambda f: setattr(f.message_type[1].oneof_decl[0], "name", "bigness"),
     "type of a map's values": lambda f: setattr(
         f.message_type[3].nested_type[0].field[1], "type_name", ".t.v1.Far"
