@@ -159,7 +159,7 @@ def operation(file: descriptor_pb2.FileDescriptorProto) -> options_pb2.Operation
     return file.service[0].method[1].options.Extensions[options_pb2.operation]
 
 
-PRESENT: Final = descriptor_pb2.FieldDescriptorProto(name="count", number=2, type=5, label=1)
+PRESENT: Final = descriptor_pb2.FieldDescriptorProto(name="count", number=2)
 CHANGES: Final[dict[str, Edit]] = {
     "version": lambda f: setattr(node(f), "version", "1.2.4"),
     "kind": lambda f: setattr(node(f), "type", 1),
