@@ -19,3 +19,12 @@ def derived_uuid7(milliseconds: int, *parts: str) -> str:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return str(uuid.UUID(int=value))
+
+
+def derived_uuid8(*parts: str) -> str:
+    """A UUID of version 8 (RFC 9562) from a SHA-256 over the parts; it has no time in it."""
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    value = int.from_bytes(digest[:16], "big")
+    value = value & ~(0xF << 76) | 0x8 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return str(uuid.UUID(int=value))

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, final
 from google.protobuf.message import Message
 
 from onex.v1 import common_pb2, intent_pb2_grpc, reducer_pb2, reducer_pb2_grpc
+from onex_grpc.context import current_call
 from onex_grpc.contract.data import pack
+from onex_grpc.contract.ids import derived_uuid8
 from onex_grpc.errors import ConfigurationError
 from onex_grpc.intent import IntentQueue
 from onex_grpc.node.base import Node, Service
@@ -21,7 +23,7 @@ from onex_grpc.store.protocol import Store
 from onex_grpc.telemetry import NO_TELEMETRY, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from onex_grpc.container import ModelONEXContainer
     from onex_grpc.reducer.machine import StateMachine
@@ -72,6 +74,7 @@ class NodeReducer(Node, ABC, Generic[S]):
                 initial=self.initial_state,
                 transition=self.transition,
                 machine=self._checked,
+                settle=self.settle,
             ),
             self._store,
             container.get_service(Telemetry) if observed else NO_TELEMETRY,
@@ -84,6 +87,14 @@ class NodeReducer(Node, ABC, Generic[S]):
         No clock, no randomness, no I/O: time is `action.issued_at`, ids are `action.new_id(label)`.
         The state is a copy and may be changed and returned. It may run more than once an action.
         """
+
+    def settle(self, action: ReducerAction) -> ReducerAction:
+        """The action as machine and transition are to see it; here as it came. Pure.
+
+        Raises:
+            ContractValidationError: to refuse an action for what it says, whatever the state.
+        """
+        return action
 
     def initial_state(self) -> S:
         """The state of an entity to which nothing has happened yet; always the same."""
@@ -105,6 +116,26 @@ class NodeReducer(Node, ABC, Generic[S]):
             StateConsistencyError: the transition ended in a state that it must not.
         """
         return await self._engine.reduce(contract)
+
+    @final
+    async def stream_reductions(
+        self, contracts: AsyncIterator[reducer_pb2.ModelContractReducer]
+    ) -> AsyncGenerator[reducer_pb2.ModelReducerOutput, None]:
+        """Applies actions one after another; each is durable when its output comes.
+
+        Those without an id of their own get one each, from the call's action id and their place in
+        the stream: a stream that is sent again under that id gets the recorded outputs.
+
+        Raises:
+            OnexError: as execute_reduction, for the first that is refused; those before it stay.
+        """
+        call = current_call()
+        index = 0
+        async for contract in contracts:
+            if call is not None and call.action_id and not contract.action_id:
+                contract.action_id = derived_uuid8(call.action_id, str(index))
+            yield await self._engine.reduce(contract)
+            index += 1
 
     async def get_state(self, state_key: str) -> reducer_pb2.GetStateResponse:
         """The committed state of an entity and its version; the initial state at version 0."""
@@ -134,12 +165,18 @@ class NodeReducer(Node, ABC, Generic[S]):
 class _ReducerServicer(reducer_pb2_grpc.ReducerNodeServiceServicer):
     def __init__(self, node: NodeReducer[S]) -> None:
         self._reduce = node.execute_reduction
+        self._stream = node.stream_reductions
         self._get_state = node.get_state
 
     async def ExecuteReduction(
         self, request: reducer_pb2.ModelContractReducer, context: object
     ) -> reducer_pb2.ModelReducerOutput:
         return await self._reduce(request)
+
+    def StreamReduction(
+        self, request_iterator: AsyncIterator[reducer_pb2.ModelContractReducer], context: object
+    ) -> AsyncGenerator[reducer_pb2.ModelReducerOutput, None]:
+        return self._stream(request_iterator)
 
     async def GetState(
         self, request: reducer_pb2.GetStateRequest, context: object

@@ -22,6 +22,7 @@ from onex_grpc.errors import (
 from onex_grpc.reducer import intents as emitted
 from onex_grpc.reducer.memory import KeyLocks, StateCache, Versioned
 from onex_grpc.reducer.model import ReducerAction, Reduction
+from onex_grpc.reducer.responses import recorded_responses
 from onex_grpc.store.keys import new_id
 from onex_grpc.store.model import ActionRecord, Commit, Exact, Guard, RecordedAction, Replayed
 
@@ -130,6 +131,7 @@ class ReductionEngine(Generic[S]):
                 version=before.version + 1,
             ),
             intents=intents,
+            responses=recorded_responses(reduction.responses, action),
         )
         return _Plan(reduction.state, output, intents)
 

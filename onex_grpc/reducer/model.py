@@ -78,10 +78,17 @@ class ReducerAction:
 
 @dataclass(frozen=True, slots=True)
 class Reduction(Generic[S]):
-    """What a transition makes of state and action: the new state and the wished side effects."""
+    """What a transition makes of state and action: the new state and the wished side effects.
+
+    Attributes:
+        state: the new state of the entity.
+        intents: the wished side effects.
+        responses: what the caller is told besides; recorded with the action, at most 4 MiB.
+    """
 
     state: S
     intents: Sequence[intent_pb2.ModelIntent] = ()
+    responses: Sequence[Message] = ()
 
 
 def milliseconds(time: datetime) -> int:

@@ -37,6 +37,7 @@ class ReducerRules(Generic[S]):
         initial: makes the state of an entity to which nothing has happened yet.
         transition: the user's δ.
         machine: what it may do; None where everything is allowed.
+        settle: checks an action before machine and transition see it, and completes it; pure.
     """
 
     node: str
@@ -44,6 +45,7 @@ class ReducerRules(Generic[S]):
     initial: Callable[[], S]
     transition: Callable[[S, ReducerAction], Reduction[S]]
     machine: CheckedMachine | None
+    settle: Callable[[ReducerAction], ReducerAction]
 
     def apply(self, state: S, action: ReducerAction) -> Step[S]:
         """Runs the transition on a copy of the state.
@@ -54,6 +56,7 @@ class ReducerRules(Generic[S]):
             StateConsistencyError: it ended in a state that is not among its targets.
             OnexError: it did not return a Reduction with a state of the right type.
         """
+        action = self.settle(action)
         machine = self.machine
         if machine is None:
             return Step(self._run(state, action), "", "")

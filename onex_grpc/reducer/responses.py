@@ -1,0 +1,38 @@
+"""What an action answers, as it is recorded with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onex_grpc.contract.data import pack
+from onex_grpc.errors import ResourceExhaustedError
+from onex_grpc.rpc.limits import MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from google.protobuf.message import Message
+
+    from onex.v1 import common_pb2
+    from onex_grpc.reducer.model import ReducerAction
+
+# One message must be able to bring all of them: a repeat is answered from one record.
+LARGEST: Final = MESSAGE_BYTES
+
+
+def recorded_responses(
+    responses: Sequence[Message], action: ReducerAction
+) -> list[common_pb2.Data]:
+    """The responses of one action, packed.
+
+    Raises:
+        ResourceExhaustedError: for more than LARGEST bytes; nothing has been written then.
+    """
+    packed = [pack(response) for response in responses]
+    if (size := sum(each.ByteSize() for each in packed)) > LARGEST:
+        raise ResourceExhaustedError(
+            f"the responses of {action.name} have {size} bytes, and at most {LARGEST} are recorded"
+            " with an action; answer less, nothing was written",
+            context={"action": action.name},
+        )
+    return packed
