@@ -8,6 +8,8 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 PY    := $(BIN)/python
 STAMP := $(VENV)/.installed
+PROTOC := $(PY) -m grpc_tools.protoc \
+  --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-onex=$(BIN)/protoc-gen-onex
 
 # A candidate is run, not looked up: version managers leave names on PATH that start nothing.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
@@ -18,7 +20,7 @@ CSV    ?=
 STATE  ?=
 PORTS  ?=
 
-.PHONY: help setup proto proto-check lint types test demo serve bench clean
+.PHONY: help setup proto proto-check goldens lint types test demo serve bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -37,13 +39,17 @@ $(STAMP): pyproject.toml constraints.txt
 	  --no-build-isolation --editable . --group dev
 	@touch $@
 
+# $(call protos,DIR) lists the protos below a folder of proto/.
+protos = $$(cd proto && find $(1) -name '*.proto' | LC_ALL=C sort)
+
 # $(call generate,DIR) fills DIR from proto/. protoc, not buf, generates: it has no grpc_python plugin of its own.
+# The generator reads what a service's options say by the stubs that were made before it.
 define generate
-$(PY) -m grpc_tools.protoc --proto_path=proto \
-  --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
-  --python_out="$(1)" --grpc_python_out="$(1)" \
-  --mypy_out=quiet:"$(1)" --mypy_grpc_out=quiet,only_async:"$(1)" \
-  $$(cd proto && find . -name '*.proto' | sed 's|^\./||' | LC_ALL=C sort); \
+$(PROTOC) --proto_path=proto --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
+  --python_out="$(1)" --mypy_out=quiet:"$(1)" \
+  --grpc_python_out="$(1)" --mypy_grpc_out=quiet,only_async:"$(1)" $(call protos,onex); \
+PYTHONPATH="$$PWD/$(1)" $(PROTOC) --proto_path=proto \
+  --python_out="$(1)" --mypy_out=quiet:"$(1)" --onex_out="$(1)" $(call protos,orders); \
 find "$(1)" -name '*_pb2_grpc.py' | while read -r stub; do \
   grep -q '^class .*Servicer' "$$stub" || rm -f "$$stub" "$${stub}i"; done; \
 for package in "$(1)"/*/; do touch "$${package}py.typed"; done
@@ -59,6 +65,13 @@ proto-check: $(STAMP)  ## fail when generated/ is not what proto/ gives
 	$(call generate,$$tmp/new); \
 	diff -r -q -x __pycache__ "$$tmp/new" generated || { \
 	  echo "error: generated/ is stale; run: make proto" >&2; exit 1; }
+
+goldens: $(STAMP)  ## regenerate tests/codegen/goldens/ from tests/codegen/protos/
+	@set -eu; tmp=$$(mktemp -d .generated.XXXXXX); trap 'rm -rf "$$tmp"' EXIT; mkdir "$$tmp/new"; \
+	$(PROTOC) --proto_path=tests/codegen/protos --proto_path=proto --onex_out="$$tmp/new" \
+	  $$(cd tests/codegen/protos && find . -name '*.proto' | sed 's|^\./||' | LC_ALL=C sort); \
+	if [ -e tests/codegen/goldens ]; then mv tests/codegen/goldens "$$tmp/old"; fi; \
+	mv "$$tmp/new" tests/codegen/goldens
 
 lint: $(STAMP)  ## ruff, import-linter, buf lint, buf format; buf breaking against the last release
 	@$(BIN)/ruff check

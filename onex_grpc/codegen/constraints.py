@@ -1,0 +1,52 @@
+"""Which messages have constraints of buf.validate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf import unknown_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from google.protobuf import descriptor_pb2
+
+    from onex_grpc.codegen.schema import MessageType
+
+# The number of buf.validate's extensions of message, field and oneof options alike.
+_BUF_VALIDATE: Final = 1159
+
+
+def constrained_messages(messages: Iterable[MessageType]) -> frozenset[str]:
+    """The full names of messages with constraints, their own or of a message in a field."""
+    users: dict[str, list[str]] = {}
+    waiting: list[str] = []
+    for message in messages:
+        for field in message.proto.field:
+            if field.type_name:
+                users.setdefault(field.type_name.removeprefix("."), []).append(message.full_name)
+        if _has_own(message.proto):
+            waiting.append(message.full_name)
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(users.get(name, ()))
+    return frozenset(found)
+
+
+def _has_own(proto: descriptor_pb2.DescriptorProto) -> bool:
+    parts = (proto, *proto.field, *proto.oneof_decl)
+    return any(part.HasField("options") and _is_marked(part.options) for part in parts)
+
+
+def _is_marked(
+    options: descriptor_pb2.MessageOptions
+    | descriptor_pb2.FieldOptions
+    | descriptor_pb2.OneofOptions,
+) -> bool:
+    # The extension is unknown unless somebody has imported protovalidate's own stubs.
+    known = (field.number for field, _ in options.ListFields())
+    unknown = (field.field_number for field in unknown_fields.UnknownFieldSet(options))
+    return _BUF_VALIDATE in known or _BUF_VALIDATE in unknown
