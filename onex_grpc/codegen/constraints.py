@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from google.protobuf import descriptor_pb2
+    from google.protobuf.message import Message
 
     from onex_grpc.codegen.schema import MessageType
 
@@ -37,16 +38,17 @@ def constrained_messages(messages: Iterable[MessageType]) -> frozenset[str]:
 
 
 def _has_own(proto: descriptor_pb2.DescriptorProto) -> bool:
-    parts = (proto, *proto.field, *proto.oneof_decl)
-    return any(part.HasField("options") and _is_marked(part.options) for part in parts)
+    options: list[Message] = [
+        *([proto.options] if proto.HasField("options") else []),
+        *(field.options for field in proto.field if field.HasField("options")),
+        *(oneof.options for oneof in proto.oneof_decl if oneof.HasField("options")),
+    ]
+    return any(map(_is_marked, options))
 
 
-def _is_marked(
-    options: descriptor_pb2.MessageOptions
-    | descriptor_pb2.FieldOptions
-    | descriptor_pb2.OneofOptions,
-) -> bool:
+def _is_marked(options: Message) -> bool:
     # The extension is unknown unless somebody has imported protovalidate's own stubs.
-    known = (field.number for field, _ in options.ListFields())
-    unknown = (field.field_number for field in unknown_fields.UnknownFieldSet(options))
-    return _BUF_VALIDATE in known or _BUF_VALIDATE in unknown
+    known = [field.number for field, _ in options.ListFields()]
+    unknown = unknown_fields.UnknownFieldSet(options)
+    numbers = [unknown[index].field_number for index in range(len(unknown))]
+    return _BUF_VALIDATE in known or _BUF_VALIDATE in numbers

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from onex.v1 import options_pb2
 from onex_grpc.codegen.comments import Comments
 from onex_grpc.codegen.constraints import constrained_messages
-from onex_grpc.codegen.naming import base_of, node_name_of, snake
+from onex_grpc.codegen.names import base_name, node_name_of, snake_case
 from onex_grpc.codegen.schema import EnumType, MessageType, NodeRecord, RpcRecord, Schema
 
 if TYPE_CHECKING:
@@ -84,13 +84,13 @@ def _nodes(
         if not service.options.HasExtension(options_pb2.node):
             continue
         comments = comments or Comments(file)
+        name = _prefix(file) + service.name
         options = service.options.Extensions[options_pb2.node]
-        base = base_of(service.name)
         path = (_SERVICE, index)
         yield NodeRecord(
-            service=_prefix(file) + service.name,
-            base=base,
-            name=options.name or node_name_of(base),
+            service=name,
+            base=base_name(name),
+            name=options.name or node_name_of(name),
             options=options,
             rpcs=tuple(
                 _rpc(rpc, messages, comments, (*path, _METHOD, number))
@@ -111,7 +111,7 @@ def _rpc(
     has_operation = options.HasExtension(options_pb2.operation)
     return RpcRecord(
         name=rpc.name,
-        method=snake(rpc.name),
+        method=snake_case(rpc.name),
         request=messages[rpc.input_type.removeprefix(".")],
         response=messages[rpc.output_type.removeprefix(".")],
         request_streaming=rpc.client_streaming,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onex_grpc.codegen.emit.signature import async_answer, calls_doc, rpc_doc
-from onex_grpc.codegen.naming import constant_of
+from onex_grpc.codegen.names import constant_name
 
 if TYPE_CHECKING:
     from onex_grpc.codegen.emit.page import Page
@@ -18,7 +18,7 @@ def emit_client(page: Page, node: NodeRecord) -> None:
     with page.out.indented():
         page.out.doc(calls_doc(node))
         page.out.blank(1)
-        page.out.line(f"contract = {constant_of(node.base)}")
+        page.out.line(f"contract = {constant_name(node.base)}")
         for rpc in node.rpcs:
             page.out.blank(1)
             _emit_method(page, node, rpc)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onex.v1 import common_pb2
 from onex_grpc.codegen.emit.signature import service_name
-from onex_grpc.codegen.naming import constant_of
+from onex_grpc.codegen.names import constant_name
 from onex_grpc.codegen.writer import exploded, quote, strings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def emit_contract(page: Page, node: NodeRecord, fingerprint: str) -> None:
             )
         )
         page.out.blank(1)
-    head = f"{constant_of(node.base)} = {page.onex('Contract')}("
+    head = f"{constant_name(node.base)} = {page.onex('Contract')}("
     page.out.block(exploded(head, list(_contract_arguments(page, node, fingerprint)), ")"))
     page.out.doc(f"The contract of {service_name(node)}.")
 

@@ -12,7 +12,7 @@ from onex_grpc.codegen.emit.signature import (
     service_doc,
     service_name,
 )
-from onex_grpc.codegen.naming import constant_of
+from onex_grpc.codegen.names import constant_name
 from onex_grpc.codegen.writer import quote
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def emit_effect(page: Page, node: NodeRecord) -> None:
     with page.out.indented():
         page.out.doc(service_doc(node))
         page.out.blank(1)
-        page.out.line(f"contract = {constant_of(node.base)}")
+        page.out.line(f"contract = {constant_name(node.base)}")
         for rpc in node.rpcs:
             page.out.blank(1)
             define, returns = async_answer(page, rpc)

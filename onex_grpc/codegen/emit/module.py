@@ -12,7 +12,7 @@ from onex_grpc.codegen.emit.effect import emit_effect, emit_intents
 from onex_grpc.codegen.emit.orchestrator import emit_mesh, emit_orchestrator
 from onex_grpc.codegen.emit.page import Page
 from onex_grpc.codegen.emit.reducer import emit_reducer
-from onex_grpc.codegen.naming import module_of
+from onex_grpc.codegen.names import module_of
 from onex_grpc.codegen.writer import Writer, quote
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def emit_module(schema: Schema, file: str, fingerprints: Fingerprints) -> str:
     if not nodes:
         return ""
     page = Page(schema, file)
+    # Whoever has the nodes has the service's descriptor too, even if no message stands beside it.
+    page.imports.stubs(file)
     for node in nodes:
         page.out.blank(1 if node is nodes[0] else 2)
         emit_contract(page, node, fingerprints.of(node.service))

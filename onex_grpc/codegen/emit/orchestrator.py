@@ -12,7 +12,7 @@ from onex_grpc.codegen.emit.signature import (
     service_doc,
     service_name,
 )
-from onex_grpc.codegen.naming import constant_of, mesh_names
+from onex_grpc.codegen.names import constant_name, mesh_properties
 from onex_grpc.codegen.writer import quote
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def emit_mesh(page: Page, node: NodeRecord) -> None:
             f"The services that {service_name(node)} depends on;"
             " each call is a durable step of the workflow."
         )
-        for service, name in mesh_names(page.schema, node).items():
+        called = dict.fromkeys(node.options.depends_on)
+        for service, name in mesh_properties(called).items():
             page.out.blank(1)
             _emit_property(page, page.schema.nodes[service], name)
 
@@ -50,7 +51,7 @@ def emit_orchestrator(page: Page, node: NodeRecord) -> None:
     with page.out.indented():
         page.out.doc(service_doc(node))
         page.out.blank(1)
-        page.out.line(f"contract = {constant_of(node.base)}")
+        page.out.line(f"contract = {constant_name(node.base)}")
         page.out.line(f"mesh_type = {node.base}Mesh")
         for rpc in node.rpcs:
             page.out.blank(1)

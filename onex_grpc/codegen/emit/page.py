@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onex_grpc.codegen.emit.imports import Imports
-from onex_grpc.codegen.naming import constant_of
+from onex_grpc.codegen.names import rpc_constant
 from onex_grpc.codegen.writer import Writer
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ class Page:
         self.file = file
         self.out = Writer()
         self.imports = Imports()
-        self._constants: dict[tuple[str, str], str] = {}
 
     def message(self, message: MessageType) -> str:
         """The Python class of a message."""
@@ -38,11 +37,5 @@ class Page:
         return f"_onex.{name}"
 
     def rpc_constant(self, node: NodeRecord, rpc: RpcRecord) -> str:
-        """The private constant of an rpc; `Order` `PlaceB` and `OrderPlace` `B` get two."""
-        key = (node.service, rpc.name)
-        if key not in self._constants:
-            name = f"_{constant_of(node.base)}_{constant_of(rpc.name)}"
-            while name in self._constants.values():
-                name += "_"
-            self._constants[key] = name
-        return self._constants[key]
+        """The private constant of an rpc."""
+        return rpc_constant(node.base, rpc.name)

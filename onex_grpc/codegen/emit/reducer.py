@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onex_grpc.codegen.emit.signature import abstract_method, service_doc
-from onex_grpc.codegen.naming import constant_of
+from onex_grpc.codegen.names import constant_name
 from onex_grpc.codegen.writer import exploded, quote, quoted, strings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def emit_reducer(page: Page, node: NodeRecord) -> None:
     with page.out.indented():
         page.out.doc(service_doc(node))
         page.out.blank(1)
-        page.out.line(f"contract = {constant_of(node.base)}")
+        page.out.line(f"contract = {constant_name(node.base)}")
         page.out.line(f"state_type = {state}")
         if any(rpc.transitions for rpc in node.rpcs):
             _emit_machine(page, node)
