@@ -28,10 +28,11 @@ from onex_grpc.rpc.client import Mesh
 from onex_grpc.store.protocol import Store
 from onex_grpc.telemetry import NO_TELEMETRY, Telemetry
 from onex_grpc.workflow.engine import WorkflowEngine
+from onex_grpc.workflow.handlers import WorkflowHandlers
 from onex_grpc.workflow.service import WorkflowServicer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from onex_grpc.container import ModelONEXContainer
 
@@ -58,11 +59,15 @@ class NodeOrchestrator(Node):
         self._leases = LeaseServicer(self._store, key, settings)
         self._keeper = LeaseKeeper(self._store, lambda grant: sign_token(key, grant, time.time()))
         router = Router(container.get_service(Mesh))
+        handlers = WorkflowHandlers()
+        self.register_workflows(handlers)
+        self.workflows = handlers.names()
         self.engine = WorkflowEngine(
             store=self._store,
             router=router,
             keeper=self._keeper,
             telemetry=container.get_service(Telemetry) if observed else NO_TELEMETRY,
+            handlers=handlers,
             holder=self.name,
             ttl=settings.ttl,
         )
@@ -72,6 +77,13 @@ class NodeOrchestrator(Node):
             self._store, admission, router, on_aborted=self.engine.abandon
         )
 
+    def register_workflows(self, handlers: WorkflowHandlers) -> None:
+        """Offers workflows that are code: those that a contract without a graph asks for."""
+
+    def operations(self) -> Sequence[str]:
+        """The workflows that are code."""
+        return self.workflows
+
     async def execute_orchestration(
         self, contract: orchestrator_pb2.ModelContractOrchestrator
     ) -> orchestrator_pb2.ModelOrchestratorOutput:
@@ -80,10 +92,12 @@ class NodeOrchestrator(Node):
         Who gives up waiting does not stop the workflow.
 
         Raises:
-            ContractValidationError: when the graph or a binding is wrong; names all faults.
+            ContractValidationError: when the graph or a binding is wrong, or no handler fits;
+                names all faults.
             AlreadyExistsError: when the workflow id was used for another content.
             LeaseConflictError: when another holder coordinates the workflow.
-            WorkflowExecutionError: when a step failed for good; a repeat gets it again.
+            WorkflowExecutionError: when a step of a graph failed for good; a repeat gets it again.
+            OnexError: what the workflow's handler raised; a repeat gets it again.
         """
         return await self.engine.execute(contract)
 
@@ -130,6 +144,14 @@ class _OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorNodeServiceService
         self, request: orchestrator_pb2.ModelContractOrchestrator, context: object
     ) -> orchestrator_pb2.ModelOrchestratorOutput:
         return await self._node.execute_orchestration(request)
+
+    async def StreamOrchestration(
+        self,
+        request_iterator: AsyncIterator[orchestrator_pb2.ModelContractOrchestrator],
+        context: object,
+    ) -> AsyncIterator[orchestrator_pb2.ModelOrchestratorOutput]:
+        async for request in request_iterator:
+            yield await self._node.execute_orchestration(request)
 
     async def ExecuteAction(
         self, request: orchestrator_pb2.ExecuteActionRequest, context: object

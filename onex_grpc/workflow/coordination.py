@@ -9,18 +9,16 @@ from onex.v1 import common_pb2, orchestrator_pb2
 from onex_grpc.errors import DependencyUnavailableError, OnexError
 from onex_grpc.rpc.status import error_detail, from_detail
 from onex_grpc.workflow.binding import output_variable
+from onex_grpc.workflow.durability import before_step, fold_step, write_behind
 from onex_grpc.workflow.step import StepOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from onex_grpc.workflow.graph import GraphRunner
     from onex_grpc.workflow.journal import Journal
     from onex_grpc.workflow.plan import Plan, PlannedStep
-    from onex_grpc.workflow.step import StepRunner
 
-# How long the result of a compute or reducer step may wait for company before it is written: a
-# crash repeats no more than this much finished work.
-_LAG: Final = 0.1
 _COMPLETED: Final = orchestrator_pb2.STEP_STATUS_COMPLETED
 _SKIPPED: Final = orchestrator_pb2.STEP_STATUS_SKIPPED
 
@@ -28,18 +26,14 @@ _SKIPPED: Final = orchestrator_pb2.STEP_STATUS_SKIPPED
 class Coordination:
     """Runs what is left of a plan's steps, with the barriers that durability needs.
 
-    Before every effect step, all results so far are durable. Results of compute steps may lag
-    behind further compute steps, since repeating them does no harm; those of reducer steps behind
-    reducer steps, too, since a reducer answers a repeat from its own record of the action. What
-    is built on an output must not meet another one later: so a reducer step begins when the
-    results of compute and effect steps are durable.
+    Which they are is the business of `durability`.
     """
 
     def __init__(
         self,
         plan: Plan,
         journal: Journal,
-        runner: StepRunner,
+        runner: GraphRunner,
         values: dict[str, common_pb2.Data],
     ) -> None:
         """Takes `values`, into which the outputs of steps go, by variable."""
@@ -107,29 +101,14 @@ class Coordination:
         if lacking is not None:
             outcome = _left_out(step, self._plan.steps[lacking])
         else:
-            if step.kind == "effect":
-                await self._journal.barrier()
-            elif step.kind == "reducer":
-                await self._journal.barrier_of_uncertain()
+            await before_step(self._journal, step.kind)
             outcome = await self._runner.run(step)
         self._note(step.index, outcome.result)
-        self._fold(step, outcome)
+        fold_step(self._journal, step.kind, outcome)
+        if len(self._ended) < len(self._plan.steps):
+            write_behind(self._journal, step.kind)
         if outcome.error is not None and outcome.result.status != _SKIPPED:
             self.failures.append((step.step_id, outcome.error))
-
-    def _fold(self, step: PlannedStep, outcome: StepOutcome) -> None:
-        journal = self._journal
-        # A reducer keeps no record of a refusal: repeated, the action might be allowed.
-        if step.kind == "reducer" and outcome.error is None:
-            journal.fold_repeatable(outcome.result, outcome.record)
-        else:
-            journal.fold(outcome.result, outcome.record)
-        if len(self._ended) == len(self._plan.steps):
-            return
-        if step.kind == "effect":
-            journal.write_soon()
-        else:
-            journal.write_within(_LAG)
 
     def _note(self, index: int, result: orchestrator_pb2.WorkflowStepResult) -> None:
         self._ended.add(index)

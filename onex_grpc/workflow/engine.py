@@ -22,6 +22,7 @@ from onex_grpc.errors import (
 from onex_grpc.lease.clock import holder_clock
 from onex_grpc.store.keys import WORKFLOW_PREFIX
 from onex_grpc.store.model import LeaseGrant, LeaseRequest, Replayed
+from onex_grpc.workflow.answers import Answers
 from onex_grpc.workflow.facts import (
     Workflow,
     initial_state,
@@ -31,18 +32,23 @@ from onex_grpc.workflow.facts import (
     start_commit,
     workflow_content,
 )
-from onex_grpc.workflow.output import make_output
+from onex_grpc.workflow.graph import GraphCourse
+from onex_grpc.workflow.imperative import ImperativeCourse
+from onex_grpc.workflow.output import make_output, refuse_cancelled
 from onex_grpc.workflow.plan import Planner
 from onex_grpc.workflow.step import LOST
 from onex_grpc.workflow.term import Term
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncGenerator, Coroutine
 
+    from onex.v1 import common_pb2
     from onex_grpc.action.routing import Router
     from onex_grpc.lease.keeper import HeldLease, LeaseKeeper
     from onex_grpc.store.protocol import Store
     from onex_grpc.telemetry import Telemetry
+    from onex_grpc.workflow.course import Course
+    from onex_grpc.workflow.handlers import WorkflowHandlers
 
 _log = logging.getLogger(__name__)
 
@@ -57,11 +63,12 @@ _ENDS_TERM: Final = (*LOST, EpochMismatchError, StateConsistencyError)
 class _Active:
     """A workflow that this process is running."""
 
-    __slots__ = ("aborted", "content", "correlation_id", "in_term", "task")
+    __slots__ = ("aborted", "answers", "content", "correlation_id", "in_term", "task")
 
     def __init__(self, content: bytes) -> None:
         self.content = content
         """Empty until a workflow that is being resumed has been read."""
+        self.answers = Answers()
         self.correlation_id = ""
         """Of a workflow that was resumed; that of another one's call is the current one."""
         self.aborted = False
@@ -93,6 +100,7 @@ class WorkflowEngine:
         router: Router,
         keeper: LeaseKeeper,
         telemetry: Telemetry,
+        handlers: WorkflowHandlers,
         holder: str,
         ttl: float,
     ) -> None:
@@ -101,6 +109,7 @@ class WorkflowEngine:
         self._router = router
         self._keeper = keeper
         self._telemetry = telemetry
+        self._handlers = handlers
         self._holder = holder
         self._ttl_us = round(ttl * 1e6)
         self._planner = Planner()
@@ -120,22 +129,37 @@ class WorkflowEngine:
             LeaseConflictError: when another holder coordinates the workflow.
             WorkflowExecutionError: when a step failed for good; a repeat gets it again.
         """
-        content = workflow_content(contract)
-        active = self._active.get(contract.workflow_id)
-        if active is None:
-            workflow = self._prepare(contract, content)
-            active = self._launch(contract.workflow_id, content, self._begin(workflow))
-        elif active.content and active.content != content:
-            raise other_workflow(contract.workflow_id)
-        try:
-            output = await asyncio.shield(active.task)
-        except asyncio.CancelledError:
-            if self._closing and active.task.cancelled():
-                raise self._draining() from None
-            raise
+        active, content = self._begin_or_join(contract)
+        output = await self._outcome(active)
         if active.content != content:
             raise other_workflow(contract.workflow_id)
         return output
+
+    async def follow(
+        self, contract: orchestrator_pb2.ModelContractOrchestrator
+    ) -> AsyncGenerator[common_pb2.Data, None]:
+        """The responses of a handler, all from the beginning, as they become durable.
+
+        Raises:
+            OnexError: as execute, after the last response.
+        """
+        active, content = self._begin_or_join(contract)
+        given = 0
+        while True:
+            responses = await active.answers.after(given)
+            # Of one that was resumed the content is known by now.
+            if active.content and active.content != content:
+                raise other_workflow(contract.workflow_id)
+            for response in responses:
+                yield response
+            if not responses:
+                break
+            given += len(responses)
+        output = await self._outcome(active)
+        # The last ones may have become durable with the end.
+        for response in output.orchestration_result.responses[given:]:
+            yield response
+        refuse_cancelled(output)
 
     async def resume_all(self) -> int:
         """Goes on with every workflow that an earlier process of this node left unfinished.
@@ -169,30 +193,49 @@ class WorkflowEngine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _begin_or_join(
+        self, contract: orchestrator_pb2.ModelContractOrchestrator
+    ) -> tuple[_Active, bytes]:
+        """The run of a workflow, and the content that it must have."""
+        course = self._course(contract)
+        content = workflow_content(contract)
+        active = self._active.get(contract.workflow_id)
+        if active is None:
+            workflow = self._prepare(contract, course, content)
+            active = self._launch(contract.workflow_id, content, self._begin(workflow))
+        elif active.content and active.content != content:
+            raise other_workflow(contract.workflow_id)
+        return active, content
+
+    async def _outcome(self, active: _Active) -> Output:
+        try:
+            return await asyncio.shield(active.task)
+        except asyncio.CancelledError:
+            if self._closing and active.task.cancelled():
+                raise self._draining() from None
+            raise
+
     def _prepare(
-        self, contract: orchestrator_pb2.ModelContractOrchestrator, content: bytes
+        self,
+        contract: orchestrator_pb2.ModelContractOrchestrator,
+        course: Course,
+        content: bytes,
     ) -> Workflow:
         call = current_call()
         if not contract.correlation_id:
             contract.correlation_id = call.correlation_id if call else str(uuid.uuid4())
         traceparent = call.traceparent if call else ""
-        workflow = self._workflow(contract, content, traceparent, time.time_ns() // 1000)
-        self._check_targets(workflow)
-        return workflow
+        course.check_targets()
+        return Workflow(contract, course, content, traceparent, time.time_ns() // 1000)
 
-    def _check_targets(self, workflow: Workflow) -> None:
-        for step in workflow.plan.steps:
-            self._router.resolve(step.target)
-
-    def _workflow(
-        self,
-        contract: orchestrator_pb2.ModelContractOrchestrator,
-        content: bytes,
-        traceparent: str,
-        started_us: int,
-    ) -> Workflow:
-        plan = self._planner.plan(contract.workflow_config)
-        return Workflow(contract, plan, content, traceparent, started_us)
+    def _course(self, contract: orchestrator_pb2.ModelContractOrchestrator) -> Course:
+        """What a contract asks for; where it has a graph, that and no handler."""
+        if contract.HasField("workflow_config"):
+            return GraphCourse(self._planner.plan(contract.workflow_config), self._router)
+        handler, request = self._handlers.find(contract)
+        # The same request has the same bytes whoever wrote it, so that a repeat is recognised.
+        contract.initial_state.message.Pack(request, deterministic=True)
+        return ImperativeCourse(handler, request, self._router)
 
     def _launch(
         self, workflow_id: str, content: bytes, work: Coroutine[Any, Any, Output]
@@ -207,6 +250,8 @@ class WorkflowEngine:
 
     def _ended(self, workflow_id: str, task: asyncio.Task[Output]) -> None:
         active = self._active.pop(workflow_id, None)
+        if active is not None:
+            active.answers.end()
         error = None if task.cancelled() else task.exception()
         # Nobody's call is the current one here where the workflow was resumed.
         ids = {"correlation_id": active.correlation_id} if active is not None else {}
@@ -245,8 +290,9 @@ class WorkflowEngine:
                 active.correlation_id, traceparent=record.traceparent, workflow_id=workflow_id
             )
         )
-        return self._workflow(
-            record.contract, recorded.content_hash, record.traceparent, recorded.issued_us
+        course = self._course(record.contract)
+        return Workflow(
+            record.contract, course, recorded.content_hash, record.traceparent, recorded.issued_us
         )
 
     async def _take_up(self, workflow: Workflow) -> _Tenure | Output:
@@ -256,14 +302,14 @@ class WorkflowEngine:
         if ended is not None:
             return ended
         # A node that this process's settings lack is no fault of the workflow: it stays unfinished.
-        self._check_targets(workflow)
+        workflow.course.check_targets()
         sent_at = holder_clock()
         lease = await self._store.acquire_lease(self._request(workflow_id, take_over_own=True))
         # Read again: until the new fence was in force, the former holder could still write.
         state, epoch = await read_state(self._store, workflow_id)
         if state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING:
             await self._store.release_lease(lease.guard)
-            return make_output(workflow, state, lease_id=lease.lease_id, epoch=epoch)
+            return self._output(workflow, state, lease.lease_id, epoch)
         return _Tenure(lease, sent_at, state, epoch)
 
     async def _output_of(self, workflow: Workflow) -> Output | None:
@@ -271,7 +317,14 @@ class WorkflowEngine:
         if state.status == orchestrator_pb2.WORKFLOW_STATUS_RUNNING:
             return None
         last = await self._store.get_lease(workflow.workflow_id)
-        return make_output(workflow, state, lease_id=last.lease_id, epoch=epoch)
+        return self._output(workflow, state, last.lease_id, epoch)
+
+    def _output(
+        self, workflow: Workflow, state: orchestrator_pb2.WorkflowState, lease_id: str, epoch: int
+    ) -> Output:
+        # Whoever follows gets the responses before the error of a workflow that failed.
+        self._active[workflow.workflow_id].answers.publish(state.responses)
+        return make_output(workflow, state, lease_id=lease_id, epoch=epoch)
 
     async def _run(self, workflow: Workflow, tenure: _Tenure) -> Output:
         """Runs a workflow to its end, under as many leases as it takes."""
@@ -282,7 +335,7 @@ class WorkflowEngine:
             held = self._keeper.hold(tenure.lease, tenure.sent_at, lambda _: _cancel(active.task))
             active.in_term = True
             try:
-                return await self._term(workflow, tenure, held).run()
+                state, epoch = await self._term(workflow, tenure, held).run()
             except _ENDS_TERM as error:
                 lost = error
             except asyncio.CancelledError:
@@ -291,6 +344,8 @@ class WorkflowEngine:
                 if not held.lost and not active.aborted:
                     raise
                 lost = held.error()
+            else:
+                return self._output(workflow, state, tenure.lease.lease_id, epoch)
             finally:
                 active.in_term = False
                 self._keeper.drop(held)
@@ -314,8 +369,8 @@ class WorkflowEngine:
             state=tenure.state,
             epoch=tenure.epoch,
             store=self._store,
-            router=self._router,
             telemetry=self._telemetry,
+            answered=self._active[workflow.workflow_id].answers.publish,
         )
 
     def _draining(self) -> NodeUnavailableError:

@@ -15,7 +15,7 @@ from onex_grpc.store.model import ActionRecord, Commit, Exact
 
 if TYPE_CHECKING:
     from onex_grpc.store.model import RecordedAction
-    from onex_grpc.workflow.plan import Plan
+    from onex_grpc.workflow.course import Course
 
 # The first run of a workflow; runs that are begun anew count on.
 FIRST_RUN: Final = 0
@@ -28,14 +28,14 @@ class Workflow:
 
     Attributes:
         contract: the contract; never changed.
-        plan: its plan.
+        course: what it does.
         content: the digest by which a repeat is told from another workflow of the same id.
         traceparent: the trace that its spans belong to.
         started_us: when it was asked for, in microseconds since the Unix epoch.
     """
 
     contract: orchestrator_pb2.ModelContractOrchestrator
-    plan: Plan
+    course: Course
     content: bytes
     traceparent: str
     started_us: int
@@ -57,7 +57,7 @@ def workflow_content(contract: orchestrator_pb2.ModelContractOrchestrator) -> by
     The correlation id is none of it: it names the call that asked first.
     """
     content = orchestrator_pb2.ModelContractOrchestrator(
-        workflow_config=contract.workflow_config,
+        workflow_config=contract.workflow_config if contract.HasField("workflow_config") else None,
         conflict_resolution=contract.conflict_resolution
         if contract.HasField("conflict_resolution")
         else None,

@@ -14,6 +14,7 @@ from onex_grpc.store.model import ActionRecord, Commit, Exact, Guard, Replayed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from onex.v1 import common_pb2
     from onex_grpc.store.protocol import StateStore
 
 _KIND: Final = "ACTION_TYPE_DELEGATE_TASK"
@@ -63,6 +64,11 @@ class Journal:
         self._folded = True
         if record is not None:
             self._records.append(record)
+
+    def respond(self, response: common_pb2.Data) -> None:
+        """Adds a response of the workflow, in memory."""
+        self.state.responses.append(response)
+        self._folded = self._uncertain = True
 
     async def barrier(self) -> None:
         """Returns when everything folded is durable; raises what kept it from becoming so."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onex.v1 import orchestrator_pb2
-from onex_grpc.errors import OnexError, WorkflowExecutionError
+from onex_grpc.errors import CallCancelledError, WorkflowExecutionError
 from onex_grpc.rpc.status import from_detail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from onex_grpc.workflow.facts import Workflow
 
 
@@ -20,39 +18,45 @@ def make_output(
     """The output of a workflow that has completed or was cancelled, made of its last state.
 
     Raises:
-        WorkflowExecutionError: when it failed.
+        OnexError: that of the workflow, when it failed.
     """
     if state.status == orchestrator_pb2.WORKFLOW_STATUS_FAILED:
         raise from_detail(state.error)
-    plan = workflow.plan
-    results = {result.step_id: result for result in state.steps}
-    written = [results[step.step_id] for step in plan.steps if step.step_id in results]
-    completed = sum(r.status == orchestrator_pb2.STEP_STATUS_COMPLETED for r in written)
+    course = workflow.course
+    results = course.results(state)
+    total = course.total(state)
+    completed = sum(r.status == orchestrator_pb2.STEP_STATUS_COMPLETED for r in results)
     return orchestrator_pb2.ModelOrchestratorOutput(
         correlation_id=workflow.correlation_id,
         workflow_id=workflow.workflow_id,
         orchestration_result=orchestrator_pb2.OrchestrationResult(
-            status=state.status, step_results=written
+            status=state.status, step_results=results, responses=state.responses
         ),
         execution_metadata=orchestrator_pb2.OrchestrationMetadata(
-            total_steps=len(plan.steps),
+            total_steps=total,
             execution_time=state.execution_time if state.HasField("execution_time") else None,
-            success_rate=completed / len(plan.steps),
-            coordination_type=plan.coordination,
+            # A handler may do without any step.
+            success_rate=completed / total if total else 1.0,
+            coordination_type=course.coordination,
         ),
         lease_id=lease_id,
         epoch=epoch,
     )
 
 
-def workflow_failure(
-    workflow: Workflow, failures: Sequence[tuple[str, OnexError]]
-) -> WorkflowExecutionError:
-    """The error of a workflow whose steps (id, error) failed for good; the first one leads."""
-    step_id, first = failures[0]
-    return WorkflowExecutionError(
-        f"workflow {workflow.workflow_id} failed at step {step_id}: {first.message}",
-        context={"workflow_id": workflow.workflow_id, "step_id": step_id},
-        causes=[error for _, error in failures],
-        correlation_id=workflow.correlation_id,
-    )
+def status_of(state: orchestrator_pb2.WorkflowState) -> str:
+    """The gRPC status with which a workflow that has ended is answered, for its span."""
+    if state.status != orchestrator_pb2.WORKFLOW_STATUS_FAILED:
+        return "OK"
+    return from_detail(state.error).status.name
+
+
+def refuse_cancelled(output: orchestrator_pb2.ModelOrchestratorOutput) -> None:
+    """Raises WorkflowExecutionError (CANCELLED) for a workflow that an action has ended."""
+    if output.orchestration_result.status == orchestrator_pb2.WORKFLOW_STATUS_CANCELLED:
+        text = f"workflow {output.workflow_id} was aborted"
+        raise WorkflowExecutionError(
+            f"{text}; it gives no further response",
+            context={"workflow_id": output.workflow_id},
+            causes=(CallCancelledError(text),),
+        )

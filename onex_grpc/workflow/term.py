@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
 
-from onex.v1 import common_pb2, orchestrator_pb2
 from onex_grpc.errors import OnexError
-from onex_grpc.rpc.status import error_detail
 from onex_grpc.telemetry import SpanKind, names
-from onex_grpc.workflow.binding import INPUT
-from onex_grpc.workflow.coordination import Coordination
+from onex_grpc.workflow.course import Work
 from onex_grpc.workflow.journal import Journal
-from onex_grpc.workflow.output import make_output, workflow_failure
-from onex_grpc.workflow.policy import FailurePolicy
+from onex_grpc.workflow.output import status_of
 from onex_grpc.workflow.step import StepRunner
 
 if TYPE_CHECKING:
-    from onex_grpc.action.routing import Router
+    from collections.abc import Callable, Sequence
+
+    from onex.v1 import common_pb2, orchestrator_pb2
     from onex_grpc.lease.keeper import HeldLease
     from onex_grpc.store.protocol import StateStore
     from onex_grpc.telemetry import Span, Telemetry
@@ -37,22 +35,24 @@ class Term:
         state: orchestrator_pb2.WorkflowState,
         epoch: int,
         store: StateStore,
-        router: Router,
         telemetry: Telemetry,
+        answered: Callable[[Sequence[common_pb2.Data]], None],
     ) -> None:
-        """Takes the workflow's state as it is stored, and its epoch."""
+        """Takes the workflow's state as it is stored, and its epoch.
+
+        `answered` is told all responses that are durable.
+        """
         self.held = held
         self._workflow = workflow
-        self._router = router
         self._telemetry = telemetry
+        self._answered = answered
         # A commit that fails behind the workflow's back ends the term like a lost lease.
         self._journal = Journal(store, held.guard, state, epoch, lambda error: held.lose())
 
-    async def run(self) -> orchestrator_pb2.ModelOrchestratorOutput:
-        """The workflow's output, which is durable, and whose lease has been given back.
+    async def run(self) -> tuple[orchestrator_pb2.WorkflowState, int]:
+        """How the workflow ended, and its last epoch: durable, and the lease has been given back.
 
         Raises:
-            WorkflowExecutionError: when a step failed for good; that is durable too.
             LeaseExpiredError, StaleFenceError: when the lease was lost.
         """
         workflow = self._workflow
@@ -68,42 +68,31 @@ class Term:
         )
         status = "CANCELLED"
         try:
-            output = await self._run(span)
-            status = "OK"
-            return output
+            status = await self._run(span)
         except OnexError as error:
             status = error.status.name
             raise
         finally:
             span.end(status, error=status != "OK")
             await self._journal.close()
+        return self._journal.state, self._journal.epoch
 
-    async def _run(self, span: Span) -> orchestrator_pb2.ModelOrchestratorOutput:
+    async def _run(self, span: Span) -> str:
         workflow, journal = self._workflow, self._journal
-        values: dict[str, common_pb2.Data] = {INPUT: workflow.contract.initial_state}
+        contract, course = workflow.contract, workflow.course
+        given = contract.HasField("conflict_resolution")
         runner = StepRunner(
             workflow,
             held=self.held,
             journal=journal,
-            router=self._router,
-            policy=FailurePolicy(workflow.contract.conflict_resolution),
+            policy=course.policy(contract.conflict_resolution if given else None),
             telemetry=self._telemetry,
             traceparent=span.traceparent,
-            values=values,
         )
-        coordination = Coordination(workflow.plan, journal, runner, values)
-        coordination.restore(list(journal.state.steps))
-        await coordination.run()
-        end = orchestrator_pb2.WorkflowState(
-            status=orchestrator_pb2.WORKFLOW_STATUS_COMPLETED,
-            execution_time=_since(workflow.started_us),
-        )
-        if coordination.failures:
-            end.status = orchestrator_pb2.WORKFLOW_STATUS_FAILED
-            end.error.CopyFrom(error_detail(workflow_failure(workflow, coordination.failures)))
+        end = await course.run(Work(workflow, journal, runner, self._answered))
+        end.execution_time.CopyFrom(_since(workflow.started_us))
         await journal.finish(end)
-        lease_id = self.held.guard.lease_id
-        return make_output(workflow, journal.state, lease_id=lease_id, epoch=journal.epoch)
+        return status_of(journal.state)
 
 
 def _since(started_us: int) -> Duration:

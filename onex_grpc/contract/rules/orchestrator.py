@@ -87,11 +87,23 @@ def _steps_known(message: Message, found: Found) -> None:
         )
 
 
+def _graph_or_message(message: Message, found: Found) -> None:
+    contract = cast("orchestrator_pb2.ModelContractOrchestrator", message)
+    if not (contract.HasField("workflow_config") or contract.initial_state.HasField("message")):
+        found.append(
+            Violation(
+                "workflow_config",
+                "is missing; without a graph, initial_state is the message whose type names the"
+                " workflow",
+            )
+        )
+
+
 RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
     orchestrator_pb2.ModelContractOrchestrator: (
         optional_uuid("correlation_id"),
         _WORKFLOW,
-        present("workflow_config"),
+        _graph_or_message,
     ),
     orchestrator_pb2.WorkflowConfig: (
         chosen("coordination_type"),

@@ -12,7 +12,7 @@ from google.protobuf.wrappers_pb2 import Int64Value
 from onex.v1 import orchestrator_pb2, reducer_pb2, reducer_pb2_grpc
 from onex_grpc.contract import data
 from onex_grpc.errors import NodeUnavailableError
-from onex_grpc.workflow import coordination
+from onex_grpc.workflow import durability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ Order: TypeAlias = orchestrator_pb2.WorkflowCoordination.ValueType
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What may lag, lags until something else writes it."""
-    monkeypatch.setattr(coordination, "_LAG", 3600.0)
+    monkeypatch.setattr(durability, "_LAG", 3600.0)
 
 
 def step(kind: str, step_id: str) -> Step:

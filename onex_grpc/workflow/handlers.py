@@ -1,0 +1,133 @@
+"""Workflows that are code of the user's own: handlers, by the type of their request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from onex.v1 import common_pb2, orchestrator_pb2
+from onex_grpc.contract import data
+from onex_grpc.errors import ConfigurationError, ContractValidationError, Violation
+from onex_grpc.workflow.policy import FailurePolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from google.protobuf.message import Message
+
+    from onex_grpc.workflow.calls import StepCalls
+
+Handler: TypeAlias = "Callable[[Any, StepCalls], Awaitable[Message] | AsyncIterator[Message]]"
+"""Runs a workflow: (request, its calls) -> response; an async generator gives many."""
+
+_INPUT: Final = "initial_state"
+# Ten repeats from 0.1 s on take between one and two minutes: a node that is restarted or moved is
+# waited for.
+_DEFAULT_RETRIES: Final = 10
+_CONDITION: Final = "UNAVAILABLE"
+
+
+def _anything(request: Message, workflow_id: str) -> None:
+    """Finds no fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowHandler:
+    """One handler.
+
+    Attributes:
+        name: for people: what is run.
+        request: type of its request's message.
+        run: the handler itself.
+        response: type of its responses; None allows any.
+        retry: how steps that meet an unavailable node are repeated; None for ten repeats.
+        targets: the nodes that it calls.
+        check: finds faults of a request for a workflow id before it is begun; raises
+            ContractValidationError.
+    """
+
+    name: str
+    request: type[Message]
+    run: Handler
+    response: type[Message] | None = None
+    retry: common_pb2.RetryPolicy | None = None
+    targets: Sequence[str] = ()
+    check: Callable[[Any, str], None] = field(default=_anything)
+
+    def policy(self, resolution: orchestrator_pb2.ConflictResolution | None) -> FailurePolicy:
+        """What the contract says; else that unavailable nodes are waited for."""
+        if resolution is not None:
+            return FailurePolicy(resolution)
+        retry = self.retry or common_pb2.RetryPolicy(max_retries=_DEFAULT_RETRIES)
+        return FailurePolicy(
+            orchestrator_pb2.ConflictResolution(
+                retry_enabled=True, retry_conditions=[_CONDITION], retry_config=retry
+            )
+        )
+
+
+class WorkflowHandlers:
+    """The handlers of an orchestrator."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, WorkflowHandler] = {}
+
+    def add(self, request: type[Message], run: Handler) -> None:
+        """Offers a handler for workflows whose initial_state is a message of this type.
+
+        Raises:
+            ConfigurationError: when the type has one.
+        """
+        self.offer(WorkflowHandler(name=request.DESCRIPTOR.full_name, request=request, run=run))
+
+    def offer(self, handler: WorkflowHandler) -> None:
+        """As `add`, with all that can be said of a handler."""
+        name = handler.request.DESCRIPTOR.full_name
+        if name in self._handlers:
+            raise ConfigurationError(
+                f"two workflows begin with a {name}; give each a request type of its own"
+            )
+        self._handlers[name] = handler
+
+    def names(self) -> Sequence[str]:
+        """What the handlers are called, sorted."""
+        return sorted(handler.name for handler in self._handlers.values())
+
+    def find(
+        self, contract: orchestrator_pb2.ModelContractOrchestrator
+    ) -> tuple[WorkflowHandler, Message]:
+        """The handler of a contract without a graph, and its request; checked.
+
+        Raises:
+            ContractValidationError: when there is none; names those that there are.
+        """
+        initial = contract.initial_state
+        if initial.WhichOneof("content") != "message":
+            raise ContractValidationError.of(
+                Violation(_INPUT, f"is no message; without a workflow_config, {self._known()}")
+            )
+        name = initial.message.TypeName()
+        handler = self._handlers.get(name)
+        if handler is None:
+            raise ContractValidationError.of(
+                Violation(_INPUT, f"no workflow begins with a {name}; {self._known()}")
+            )
+        try:
+            request = data.unpack_as(initial, handler.request)
+        except ContractValidationError as error:
+            faults = (Violation(_INPUT, fault.description) for fault in error.violations)
+            raise ContractValidationError.of(*faults) from None
+        if contract.conflict_resolution.continue_on_error:
+            raise ContractValidationError.of(
+                Violation(
+                    "conflict_resolution.continue_on_error",
+                    "is for graphs; a handler catches the errors of its steps itself",
+                )
+            )
+        handler.check(request, contract.workflow_id)
+        return handler, request
+
+    def _known(self) -> str:
+        if not self._handlers:
+            return "this orchestrator runs only graphs: send one in workflow_config"
+        return f"it is a message of: {', '.join(sorted(self._handlers))}"
