@@ -12,6 +12,10 @@ from onex_grpc.errors import OnexError
 
 _COMMANDS = LazyGroup(
     {
+        "generate": (
+            "onex_grpc.cli.generate:generate",
+            "Make typed nodes and clients from protos.",
+        ),
         "serve": ("onex_grpc.cli.serve:serve", "Run a node until SIGTERM or Ctrl-C."),
         "health": ("onex_grpc.cli.health:health", "Ask a node's process how it is."),
     },
