@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from onex.v1 import common_pb2
@@ -66,9 +67,9 @@ def mesh_properties(services: Iterable[str]) -> Mapping[str, str]:
     that is no version.
     """
     plain = {service: snake_case(base_name(service)) for service in services}
-    found = list(plain.values())
+    found = Counter(plain.values())
     return {
-        service: name if found.count(name) == 1 else f"{_package_word(service)}_{name}"
+        service: name if found[name] == 1 else f"{_package_word(service)}_{name}"
         for service, name in plain.items()
     }
 

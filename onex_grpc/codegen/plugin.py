@@ -10,7 +10,8 @@ from google.protobuf.compiler import plugin_pb2
 
 # Before any request is parsed: options that are unknown by then stay unknown bytes, and no service
 # would look like a node.
-from onex.v1 import options_pb2
+from onex.v1 import options_pb2  # noqa: F401
+from onex_grpc.codegen.check import check
 from onex_grpc.codegen.emit import emit_module, module_path
 from onex_grpc.codegen.fault import Fault
 from onex_grpc.codegen.read import read
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from onex_grpc.codegen.schema import Schema
 
-_OPTIONS: Final = options_pb2.DESCRIPTOR.name
 _FEATURES: Final = (
     plugin_pb2.CodeGeneratorResponse.FEATURE_PROTO3_OPTIONAL
     | plugin_pb2.CodeGeneratorResponse.FEATURE_SUPPORTS_EDITIONS
@@ -59,20 +59,4 @@ def _find_faults(schema: Schema, parameter: str) -> Sequence[Fault]:
     if parameter:
         place = Place(schema.to_generate[0] if schema.to_generate else "protoc-gen-onex")
         return [Fault(place, f"protoc-gen-onex has no option {parameter}", "leave it out")]
-    return _nothing_to_do(schema)
-
-
-def _nothing_to_do(schema: Schema) -> Sequence[Fault]:
-    """Nobody imports the options in order to get nothing."""
-    wanted = set(schema.to_generate)
-    if any(node.place.file in wanted for node in schema.nodes.values()):
-        return []
-    return [
-        Fault(
-            Place(file),
-            f"it imports {_OPTIONS}, yet no service has the option (onex.v1.node)",
-            "give one of them `option (onex.v1.node) = {type: ... version: ...};`",
-        )
-        for file in schema.to_generate
-        if _OPTIONS in schema.files[file].dependency
-    ]
+    return check(schema)

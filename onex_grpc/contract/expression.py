@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
 
+    from google.protobuf.descriptor_pool import DescriptorPool
     from google.protobuf.message import Message
 
     from onex_grpc.contract.data import JSON
@@ -69,8 +70,12 @@ class Expression:
         return result
 
 
-def compile(text: str, variables: Mapping[str, VariableType]) -> Expression:
+def compile(
+    text: str, variables: Mapping[str, VariableType], pool: DescriptorPool | None = None
+) -> Expression:
     """Compiles an expression over these variables, whose names may have dots (`steps.a.output`).
+
+    The types of messages are looked up in the pool; by default in that of the imported modules.
 
     Raises:
         ContractValidationError: for bad syntax, unknown variables and fields, unfit types.
@@ -80,7 +85,7 @@ def compile(text: str, variables: Mapping[str, VariableType]) -> Expression:
         for name, kind in variables.items()
     }
     try:
-        env = cel.NewEnv(descriptor_pool=descriptor_pool.Default(), variables=types)
+        env = cel.NewEnv(descriptor_pool=pool or descriptor_pool.Default(), variables=types)
         return Expression(text, env.compile(text))
     except (RuntimeError, ValueError) as error:
         raise _refused(text, str(error)) from None

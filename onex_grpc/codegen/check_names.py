@@ -1,0 +1,177 @@
+"""The check that what is generated has names that Python allows and nothing else has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onex.v1 import common_pb2
+from onex_grpc.codegen.check_scope import simple_name
+from onex_grpc.codegen.fault import Fault
+from onex_grpc.codegen.names import (
+    class_names,
+    constant_name,
+    is_taken,
+    mesh_properties,
+    module_of,
+    rpc_constant,
+)
+from onex_grpc.codegen.reserved import ATTRIBUTES, MESH_ATTRIBUTES
+from onex_grpc.codegen.schema import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from onex_grpc.codegen.check_scope import Scope
+    from onex_grpc.codegen.schema import MessageType, NodeRecord
+
+_RENAME: Final = "rename it"
+
+
+def check_files(scope: Scope) -> Iterator[Fault]:
+    """The names of modules, and of what stands in each besides the methods."""
+    modules: dict[str, str] = {}
+    by_file: dict[str, list[NodeRecord]] = {}
+    for node in scope.generated:
+        by_file.setdefault(scope.file_of(node.service), []).append(node)
+    for file, nodes in by_file.items():
+        fault = path_fault(file)
+        if fault:
+            yield Fault(Place(file), f"its Python module could not be imported: {fault}", _RENAME)
+        first = modules.setdefault(module_of(file, ""), file)
+        if first != file:
+            what = f"its Python module would be that of {first}"
+            yield Fault(Place(file), what, "rename one of them")
+        yield from _module_names(scope, file, nodes)
+
+
+def check_python_names(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
+    """The names of a node's service, methods and messages."""
+    yield from _service_name(scope, node)
+    yield from _methods(scope, node)
+    yield from _messages(scope, node)
+    if node.options.type == common_pb2.NODE_TYPE_ORCHESTRATOR:
+        yield from _mesh(scope, node)
+
+
+def path_fault(file: str) -> str:
+    """Why a proto's path gives no importable module; empty where it does."""
+    *folders, last = file.removesuffix(".proto").replace("-", "_").split("/")
+    if "." in last:
+        return f"{last!r} has a dot"
+    for part in (*folders, f"{last}_pb2"):
+        if is_taken(part):
+            return f"{part!r} is not a name in Python"
+    return ""
+
+
+def _module_names(scope: Scope, file: str, nodes: list[NodeRecord]) -> Iterator[Fault]:
+    messages = {message.name for message in scope.schema.files[file].message_type}
+    taken: dict[str, str] = {}
+    for node in nodes:
+        service = simple_name(node.service)
+        for name, what in _generated(node).items():
+            other = taken.setdefault(name, what)
+            if other is not what:
+                # One fault a pair of services says it all.
+                yield Fault(
+                    scope.of_service(node.service),
+                    f"{what} and {other} would both be {name} in Python",
+                    f"rename {service}, or move it to another file",
+                )
+                break
+        for name in class_names(node.base, node.options.type):
+            if name in messages:
+                yield Fault(
+                    scope.of_service(node.service),
+                    f"{service} and the message {name} would both be {name} in Python",
+                    "rename one of them",
+                )
+
+
+def _generated(node: NodeRecord) -> Mapping[str, str]:
+    """The names that a node has in its module, and of what they are."""
+    service = simple_name(node.service)
+    names = (constant_name(node.base), *class_names(node.base, node.options.type))
+    return dict.fromkeys(names, service) | {
+        rpc_constant(node.base, rpc.name): f"{service}.{rpc.name}" for rpc in node.rpcs
+    }
+
+
+def _service_name(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
+    service = simple_name(node.service)
+    if service == "Service":
+        yield Fault(
+            scope.of_service(node.service),
+            "Service has no name besides its suffix",
+            "name it after what it does, as in OrderService",
+        )
+    elif service.startswith("_"):
+        yield Fault(
+            scope.of_service(node.service),
+            f"{service} starts with an underscore, which in Python is private",
+            _RENAME,
+        )
+
+
+def _methods(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
+    service = simple_name(node.service)
+    reserved = ATTRIBUTES.get(node.options.type, frozenset())
+    seen: dict[str, str] = {}
+    for rpc in node.rpcs:
+        first = seen.setdefault(rpc.method, rpc.name)
+        if first != rpc.name:
+            fault = f"would be the method {rpc.method} in Python, and so would {first}"
+        elif rpc.name.startswith("_"):
+            fault = "starts with an underscore, which in Python is private"
+        elif is_taken(rpc.method):
+            fault = f"would be the method {rpc.method}, which is a keyword of Python"
+        elif rpc.method in reserved:
+            fault = f"would be the method {rpc.method}, which its node or client has for itself"
+        else:
+            continue
+        yield Fault(
+            scope.of_rpc(node.service, rpc.name), f"{service}.{rpc.name} {fault}", "rename the rpc"
+        )
+
+
+def _messages(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
+    seen = set[str]()
+    for rpc in node.rpcs:
+        for message in (rpc.request, rpc.response):
+            fault = "" if message.full_name in seen else _message_fault(message)
+            seen.add(message.full_name)
+            if fault:
+                place = scope.of_rpc(node.service, rpc.name)
+                yield Fault(place, f"{simple_name(node.service)}.{rpc.name} uses {fault}", _RENAME)
+    state = scope.schema.messages.get(node.options.state)
+    fault = _message_fault(state) if state and state.full_name not in seen else ""
+    if fault:
+        place = scope.of_node(node, "state")
+        yield Fault(place, f"{simple_name(node.service)} keeps {fault}", _RENAME)
+
+
+def _message_fault(message: MessageType) -> str:
+    for part in message.path:
+        if is_taken(part):
+            return f"the message {message.full_name}: {part!r} is a keyword of Python"
+    fault = path_fault(message.file)
+    return f"{message.full_name} of {message.file}: {fault}" if fault else ""
+
+
+def _mesh(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
+    service, seen = simple_name(node.service), dict[str, str]()
+    for callee, name in mesh_properties(dict.fromkeys(node.options.depends_on)).items():
+        first = seen.setdefault(name, callee)
+        if first != callee:
+            fault = f"and so would {first}"
+        elif is_taken(name):
+            fault = "which is a keyword of Python"
+        elif name in MESH_ATTRIBUTES:
+            fault = "which the mesh has for itself"
+        else:
+            continue
+        yield Fault(
+            scope.of_node(node, "depends_on"),
+            f"{service} depends on {callee}, which would be mesh.{name} in Python, {fault}",
+            f"rename {callee}",
+        )

@@ -1,0 +1,57 @@
+"""Names of attributes that nodes and clients have, which no method of an rpc may hide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onex.v1 import common_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NODE: Final = frozenset(
+    [
+        "container",
+        "contract",
+        "dependencies",
+        "descriptor",
+        "kind",
+        "name",
+        "operations",
+        "services",
+        "start",
+        "stop",
+    ]
+)
+_CLIENT: Final = frozenset({"contract"})
+
+ATTRIBUTES: Final[Mapping[int, frozenset[str]]] = {
+    common_pb2.NODE_TYPE_EFFECT: _CLIENT
+    | _NODE
+    | {"execute_effect", "execute_intents", "register_operations", "targets"},
+    common_pb2.NODE_TYPE_COMPUTE: _CLIENT
+    | _NODE
+    | {"algorithms", "execute_compute", "register_algorithms"},
+    common_pb2.NODE_TYPE_REDUCER: _CLIENT
+    | _NODE
+    | {
+        "execute_reduction",
+        "get_state",
+        "initial_state",
+        "machine",
+        "settle",
+        "state_type",
+        "stream_reductions",
+        "transition",
+    },
+    common_pb2.NODE_TYPE_ORCHESTRATOR: _CLIENT
+    | _NODE
+    | {"engine", "execute_action", "execute_orchestration", "mesh_type"},
+}
+"""By kind: the public attributes of the base class of generated nodes, and of clients.
+
+Those that start with an underscore need no list: an rpc's name may not start with one.
+"""
+
+MESH_ATTRIBUTES: Final[frozenset[str]] = frozenset()
+"""The public attributes of what an orchestrator calls its dependencies by."""
