@@ -61,7 +61,7 @@ class NodeOrchestrator(Node):
         router = Router(container.get_service(Mesh))
         handlers = WorkflowHandlers()
         self.register_workflows(handlers)
-        self.workflows = handlers.names()
+        self._workflows = handlers.names()
         self.engine = WorkflowEngine(
             store=self._store,
             router=router,
@@ -82,7 +82,7 @@ class NodeOrchestrator(Node):
 
     def operations(self) -> Sequence[str]:
         """The workflows that are code."""
-        return self.workflows
+        return self._workflows
 
     async def execute_orchestration(
         self, contract: orchestrator_pb2.ModelContractOrchestrator

@@ -197,6 +197,8 @@ class WorkflowEngine:
         self, contract: orchestrator_pb2.ModelContractOrchestrator
     ) -> tuple[_Active, bytes]:
         """The run of a workflow, and the content that it must have."""
+        if not contract.HasField("workflow_config"):
+            self._handlers.check(contract)
         course = self._course(contract)
         content = workflow_content(contract)
         active = self._active.get(contract.workflow_id)

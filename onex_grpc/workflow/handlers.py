@@ -96,7 +96,7 @@ class WorkflowHandlers:
     def find(
         self, contract: orchestrator_pb2.ModelContractOrchestrator
     ) -> tuple[WorkflowHandler, Message]:
-        """The handler of a contract without a graph, and its request; checked.
+        """The handler of a contract without a graph, and its request.
 
         Raises:
             ContractValidationError: when there is none; names those that there are.
@@ -117,6 +117,15 @@ class WorkflowHandlers:
         except ContractValidationError as error:
             faults = (Violation(_INPUT, fault.description) for fault in error.violations)
             raise ContractValidationError.of(*faults) from None
+        return handler, request
+
+    def check(self, contract: orchestrator_pb2.ModelContractOrchestrator) -> None:
+        """Finds faults of a workflow that is asked for; one that has begun is past that.
+
+        Raises:
+            ContractValidationError: as `find`, and for what the handler does not take.
+        """
+        handler, request = self.find(contract)
         if contract.conflict_resolution.continue_on_error:
             raise ContractValidationError.of(
                 Violation(
@@ -125,7 +134,6 @@ class WorkflowHandlers:
                 )
             )
         handler.check(request, contract.workflow_id)
-        return handler, request
 
     def _known(self) -> str:
         if not self._handlers:

@@ -46,7 +46,7 @@ class StepNames:
 
 
 def is_step(step_id: str) -> bool:
-    """Whether an id is that of a handler's step, and not of a task that another holder delegated."""
+    """Whether an id is that of a handler's step, and not of a task delegated by ExecuteAction."""
     return "#" in step_id
 
 
