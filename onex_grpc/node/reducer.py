@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, final
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeVar, final
 
 from google.protobuf.message import Message
 
@@ -38,6 +38,9 @@ class NodeReducer(Node, ABC, Generic[S]):
     `machine` is checked when the class is made: ConfigurationError for unknown or unreachable
     states, a missing initial state, bad guards, ambiguous transitions. Without one every action is
     allowed.
+
+    Attributes:
+        rules: the pure part of the node: guards, machine and transition.
     """
 
     kind = common_pb2.NODE_TYPE_REDUCER
@@ -67,15 +70,16 @@ class NodeReducer(Node, ABC, Generic[S]):
             )
         self._store = container.get_service(Store)
         observed = container.has_service(Telemetry)
+        self.rules: Final = ReducerRules(
+            node=self.name,
+            state_type=self.state_type,
+            initial=self.initial_state,
+            transition=self.transition,
+            machine=self._checked,
+            settle=self.settle,
+        )
         self._engine = ReductionEngine(
-            ReducerRules(
-                node=self.name,
-                state_type=self.state_type,
-                initial=self.initial_state,
-                transition=self.transition,
-                machine=self._checked,
-                settle=self.settle,
-            ),
+            self.rules,
             self._store,
             container.get_service(Telemetry) if observed else NO_TELEMETRY,
         )

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
 
 from onex.v1 import common_pb2, intent_pb2
+from onex_grpc.errors import OnexError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 M = TypeVar("M", bound=Message)
 
@@ -31,3 +37,43 @@ class Intent(Generic[M]):
     idempotency_key: str = ""
     order_key: str = ""
     retry: common_pb2.RetryPolicy | None = None
+
+
+def model_intent(intent: Intent[M], emits: Sequence[str]) -> intent_pb2.ModelIntent:
+    """The intent as the queue has it; the type of its request tells which rpc it asks for.
+
+    Args:
+        intent: as a reducer returned it.
+        emits: the rpcs that its contract declares.
+
+    Raises:
+        OnexError: an rpc that is not declared, or a request that is not the rpc's.
+    """
+    if intent.rpc not in emits:
+        raise OnexError(
+            f"asks for {intent.rpc}, which the contract does not declare; add it to emits of"
+            f" (onex.v1.node) (declared: {', '.join(emits) or 'none'})"
+        )
+    _check_request(intent)
+    made = intent_pb2.ModelIntent(
+        intent_type=intent_pb2.INTENT_TYPE_UNSPECIFIED,
+        priority=intent.priority,
+        idempotency_key=intent.idempotency_key,
+        order_key=intent.order_key,
+        retry_policy=intent.retry,
+    )
+    made.payload.custom.Pack(intent.request, deterministic=True)
+    return made
+
+
+def _check_request(intent: Intent[M]) -> None:
+    given, wanted = intent.request.DESCRIPTOR.full_name, _request_type(intent.rpc)
+    if given != wanted:
+        raise OnexError(f"asks for {intent.rpc} with a {given}; its request is a {wanted}")
+
+
+@cache
+def _request_type(rpc: str) -> str:
+    # A generated module imports the messages of all that its contract emits.
+    method = descriptor_pool.Default().FindMethodByName(rpc.replace("/", "."))
+    return method.input_type.full_name

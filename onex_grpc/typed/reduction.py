@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from onex_grpc.errors import OnexError
+from onex_grpc.reducer.model import Reduction as ModelReduction
+from onex_grpc.typed.intent import Intent, model_intent
 
-    from onex_grpc.typed.intent import Intent
+if TYPE_CHECKING:
+    from onex.v1 import intent_pb2
+    from onex_grpc.typed.contract import Contract, Rpc
 
 S = TypeVar("S", bound=Message)
 A = TypeVar("A")
@@ -30,3 +35,66 @@ class Reduction(Generic[S, A, I_co]):
     state: S
     response: A
     intents: Sequence[I_co] = ()
+
+
+def model_reduction(
+    result: object, rpc: Rpc[Message, Message], contract: Contract, state_type: type[S]
+) -> ModelReduction[S]:
+    """What a method returned, as the reducer's engine takes it.
+
+    Raises:
+        OnexError: for anything but a Reduction of the right types; says what was returned.
+    """
+    who = f"{contract.service}.{rpc.method}"
+    if inspect.iscoroutine(result):
+        # Else Python warns of it, far from here.
+        result.close()
+    if not isinstance(result, Reduction):
+        raise OnexError(f"{who} returned {_shown(result)}; return a Reduction of onex_grpc.typed")
+    state: object = result.state
+    if not isinstance(state, state_type):
+        wanted = state_type.DESCRIPTOR.full_name
+        raise OnexError(f"{who} returned {_shown(state)} as the state; give a {wanted}")
+    return ModelReduction(
+        state, _intents(who, result.intents, contract), _responses(who, result.response, rpc)
+    )
+
+
+def _responses(who: str, response: object, rpc: Rpc[Message, Message]) -> Sequence[Message]:
+    wanted = rpc.response.DESCRIPTOR.full_name
+    if not rpc.response_streaming:
+        if isinstance(response, rpc.response):
+            return (response,)
+        raise OnexError(f"{who} returned {_shown(response)} as the response; give a {wanted}")
+    if not isinstance(response, Sequence):
+        raise OnexError(
+            f"{who} returned {_shown(response)} as the response, which is a stream; give a"
+            f" sequence of {wanted}, e.g. a list"
+        )
+    for index, each in enumerate(response):
+        if not isinstance(each, rpc.response):
+            raise OnexError(f"{who} returned {_shown(each)} as response {index}; give a {wanted}")
+    return response
+
+
+def _intents(who: str, intents: object, contract: Contract) -> Sequence[intent_pb2.ModelIntent]:
+    if not isinstance(intents, Sequence):
+        raise OnexError(f"{who} returned {_shown(intents)} as the intents; give a sequence of them")
+    made = []
+    for index, intent in enumerate(intents):
+        if not isinstance(intent, Intent):
+            raise OnexError(
+                f"{who} returned {_shown(intent)} as intent {index}; make it with the generated"
+                " constructors"
+            )
+        try:
+            made.append(model_intent(intent, contract.emits))
+        except OnexError as error:
+            raise OnexError(f"intent {index} of {who} {error.message}") from None
+    return made
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Message):
+        return f"a {value.DESCRIPTOR.full_name}"
+    return "nothing" if value is None else f"a {type(value).__name__}"
