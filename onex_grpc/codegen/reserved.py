@@ -23,12 +23,15 @@ _NODE: Final = frozenset(
         "stop",
     ]
 )
-_CLIENT: Final = frozenset({"contract"})
+# The last two are no attributes, but what the generated classes' own methods are written with.
+_CLIENT: Final = frozenset({"contract", "abstractmethod", "float"})
 
 ATTRIBUTES: Final[Mapping[int, frozenset[str]]] = {
     common_pb2.NODE_TYPE_EFFECT: _CLIENT
     | _NODE
-    | {"execute_effect", "execute_intents", "register_operations", "targets"},
+    | {"execute_effect", "execute_intents", "register_operations", "targets"}
+    # Of the class with the intents.
+    | {"staticmethod", "str"},
     common_pb2.NODE_TYPE_COMPUTE: _CLIENT
     | _NODE
     | {"algorithms", "execute_compute", "register_algorithms"},
@@ -53,5 +56,5 @@ ATTRIBUTES: Final[Mapping[int, frozenset[str]]] = {
 Those that start with an underscore need no list: an rpc's name may not start with one.
 """
 
-MESH_ATTRIBUTES: Final[frozenset[str]] = frozenset()
+MESH_ATTRIBUTES: Final[frozenset[str]] = frozenset({"property"})
 """The public attributes of what an orchestrator calls its dependencies by."""

@@ -60,8 +60,11 @@ def _emitted(page: Page, node: NodeRecord) -> list[MessageType]:
     found: dict[str, MessageType] = {}
     for wish in node.options.emits:
         service, _, name = wish.rpartition("/")
-        rpcs = page.schema.nodes[service].rpcs if service in page.schema.nodes else ()
-        found.update((rpc.request.full_name, rpc.request) for rpc in rpcs if rpc.name == name)
+        effect = page.schema.nodes[service]
+        # The runtime looks the rpc up among the loaded ones; its messages may be of another file.
+        page.imports.stubs(effect.place.file)
+        asked = next(rpc for rpc in effect.rpcs if rpc.name == name)
+        found[asked.request.full_name] = asked.request
     return list(found.values())
 
 
