@@ -19,7 +19,7 @@ from onex_grpc.codegen.reserved import ATTRIBUTES, MESH_ATTRIBUTES
 from onex_grpc.codegen.schema import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from onex_grpc.codegen.check_scope import Scope
     from onex_grpc.codegen.schema import MessageType, NodeRecord
@@ -30,10 +30,7 @@ _RENAME: Final = "rename it"
 def check_files(scope: Scope) -> Iterator[Fault]:
     """The names of modules, and of what stands in each besides the methods."""
     modules: dict[str, str] = {}
-    by_file: dict[str, list[NodeRecord]] = {}
-    for node in scope.generated:
-        by_file.setdefault(scope.file_of(node.service), []).append(node)
-    for file, nodes in by_file.items():
+    for file, nodes in scope.generated_files.items():
         fault = path_fault(file)
         if fault:
             yield Fault(Place(file), f"its Python module could not be imported: {fault}", _RENAME)
@@ -64,7 +61,7 @@ def path_fault(file: str) -> str:
     return ""
 
 
-def _module_names(scope: Scope, file: str, nodes: list[NodeRecord]) -> Iterator[Fault]:
+def _module_names(scope: Scope, file: str, nodes: Sequence[NodeRecord]) -> Iterator[Fault]:
     messages = {message.name for message in scope.schema.files[file].message_type}
     taken: dict[str, str] = {}
     for node in nodes:
@@ -138,23 +135,24 @@ def _messages(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
     seen = set[str]()
     for rpc in node.rpcs:
         for message in (rpc.request, rpc.response):
-            fault = "" if message.full_name in seen else _message_fault(message)
+            fault = "" if message.full_name in seen else _message_fault(scope, message)
             seen.add(message.full_name)
             if fault:
                 place = scope.of_rpc(node.service, rpc.name)
                 yield Fault(place, f"{simple_name(node.service)}.{rpc.name} uses {fault}", _RENAME)
     state = scope.schema.messages.get(node.options.state)
-    fault = _message_fault(state) if state and state.full_name not in seen else ""
+    fault = _message_fault(scope, state) if state and state.full_name not in seen else ""
     if fault:
         place = scope.of_node(node, "state")
         yield Fault(place, f"{simple_name(node.service)} keeps {fault}", _RENAME)
 
 
-def _message_fault(message: MessageType) -> str:
+def _message_fault(scope: Scope, message: MessageType) -> str:
     for part in message.path:
         if is_taken(part):
             return f"the message {message.full_name}: {part!r} is a keyword of Python"
-    fault = path_fault(message.file)
+    # Of files with nodes it is said once a file.
+    fault = "" if message.file in scope.generated_files else path_fault(message.file)
     return f"{message.full_name} of {message.file}: {fault}" if fault else ""
 
 

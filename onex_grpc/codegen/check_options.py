@@ -35,10 +35,9 @@ def check_options(scope: Scope) -> Iterator[Fault]:
             yield from _without_node(scope, service, raw)
         yield from _unreadable(scope, service, raw, newer)
     with_services = {scope.file_of(service) for service, _ in scope.raw_services()}
-    with_nodes = {scope.file_of(node.service) for node in scope.generated}
     for file in scope.schema.to_generate:
         imported = _OPTIONS in scope.schema.files[file].dependency
-        if imported and file in with_services and file not in with_nodes:
+        if imported and file in with_services and file not in scope.generated_files:
             yield Fault(
                 Place(file),
                 f"imports {_OPTIONS}, but no service of it is a node",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.descriptor_pb2 import (
@@ -86,6 +87,14 @@ class Scope:
         own = [node for node in self.schema.nodes.values() if self._position(node)[0] in order]
         return sorted(own, key=lambda node: (order[self._position(node)[0]], self._position(node)))
 
+    @cached_property
+    def generated_files(self) -> Mapping[str, Sequence[NodeRecord]]:
+        """The nodes of each file for which a module is made."""
+        files: dict[str, list[NodeRecord]] = {}
+        for node in self.generated:
+            files.setdefault(self.file_of(node.service), []).append(node)
+        return files
+
     def raw_services(self) -> Iterator[tuple[str, ServiceDescriptorProto]]:
         """Every service of the files for which code is asked, by its full name, node or not."""
         for name in self.schema.to_generate:
@@ -157,8 +166,19 @@ def simple_name(service: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """What a mistyped name was meant to be, as the end of a remedy; empty where nothing is near."""
-    near = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f" (did you mean {near[0]}?)" if near else ""
+    names = [each for each in known if each != name]
+    common = _common_words([name, *names])
+    by_rest = {each[common:]: each for each in names}
+    near = get_close_matches(name[common:], by_rest, n=1)
+    return f" (did you mean {by_rest[near[0]]}?)" if near else ""
+
+
+def _common_words(names: Sequence[str]) -> int:
+    """The length of what all names begin with, which says nothing about which two are near."""
+    first, last = min(names), max(names)
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    prefix = "".join(character for character, _ in same)
+    return max(prefix.rfind("."), prefix.rfind("_")) + 1
 
 
 def _inside(numbers: Mapping[str, int], field: str) -> _Path:

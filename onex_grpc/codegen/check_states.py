@@ -66,7 +66,7 @@ def _initial(
         yield Fault(place, f"{service} has no initial state", f"write one of {', '.join(states)}")
     elif initial not in states:
         what = f"{service} has the initial state {initial!r}{_no_state(initial, enum)}"
-        yield Fault(place, what, _known(initial, states))
+        yield Fault(place, what, _known(initial, enum, states))
 
 
 def _transitions(
@@ -91,7 +91,7 @@ def _transitions(
             for state, count in Counter(given).items():
                 if state not in states:
                     what = f"{name} has {state!r} in {field}{_no_state(state, enum)}"
-                    yield Fault(place, what, _known(state, states))
+                    yield Fault(place, what, _known(state, enum, states))
                 elif count > 1:
                     yield Fault(place, f"{name} has {state} twice in {field}", "name it once")
 
@@ -102,8 +102,9 @@ def _no_state(name: str, enum: EnumType) -> str:
     return f", which is no value of {enum.full_name}"
 
 
-def _known(name: str, states: Mapping[str, int]) -> str:
-    return f"write one of {', '.join(states)}{did_you_mean(name, states)}"
+def _known(name: str, enum: EnumType, states: Mapping[str, int]) -> str:
+    mistyped = all(name != known for known, _ in enum.values)
+    return f"write one of {', '.join(states)}{did_you_mean(name, states) if mistyped else ''}"
 
 
 def _unreachable(scope: Scope, node: NodeRecord, states: Mapping[str, int]) -> Iterator[Fault]:

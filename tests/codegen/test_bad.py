@@ -1,0 +1,132 @@
+"""Each proto in bad/ says in its first lines how it is refused: `// expect: <line>`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from google.protobuf import descriptor_pb2
+from google.protobuf.compiler import plugin_pb2
+
+from onex_grpc.codegen.plugin import generate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_ROOT: Final = Path(__file__).parents[2]
+_BAD: Final = Path(__file__).parent / "bad"
+_EXPECT: Final = "// expect: "
+_FILES: Final = sorted(str(path.relative_to(_BAD)) for path in _BAD.rglob("*.proto"))
+_PLUGIN: Final = Path(sys.executable).with_name("protoc-gen-onex")
+
+Files = dict[str, descriptor_pb2.FileDescriptorProto]
+
+
+def protoc(*arguments: str, include: Path = _BAD) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "grpc_tools.protoc", f"--plugin=protoc-gen-onex={_PLUGIN}"),
+            *(f"-I{include}", f"-I{_ROOT / 'proto'}", *arguments),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+
+
+def expected(file: str) -> Sequence[str]:
+    lines = (_BAD / file).read_text().splitlines()
+    return [line.removeprefix(_EXPECT) for line in lines if line.startswith(_EXPECT)]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """All bad protos and what they import, compiled by one run of protoc."""
+    out = tmp_path_factory.mktemp("bad") / "set.bin"
+    run = protoc("--include_imports", "--include_source_info", f"-o{out}", *_FILES)
+    assert run.returncode == 0, run.stderr
+    read = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes())
+    return {file.name: file for file in read.file}
+
+
+def request_for(files: Files, name: str) -> plugin_pb2.CodeGeneratorRequest:
+    wanted = dict.fromkeys(imports(files, name))
+    proto_files = [file for file in files.values() if file.name in wanted]
+    return plugin_pb2.CodeGeneratorRequest(file_to_generate=[name], proto_file=proto_files)
+
+
+def imports(files: Mapping[str, descriptor_pb2.FileDescriptorProto], name: str) -> Iterator[str]:
+    yield name
+    for imported in files[name].dependency:
+        yield from imports(files, imported)
+
+
+@pytest.mark.parametrize("file", _FILES)
+def test_a_bad_proto_is_refused_with_file_line_and_remedy(files: Files, file: str) -> None:
+    said = generate(request_for(files, file))
+    assert said.error.splitlines() == expected(file) != []
+    assert not said.file
+
+
+@pytest.mark.parametrize("file", ["state_unreachable.proto", "many_at_once.proto"])
+def test_protoc_prints_every_mistake_and_exits_with_1(tmp_path: Path, file: str) -> None:
+    run = protoc(f"--onex_out={tmp_path}", file)
+    assert run.returncode == 1
+    assert run.stderr.removeprefix("--onex_out: ").splitlines() == expected(file)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_no_option_has_is_refused_by_protoc_itself(tmp_path: Path) -> None:
+    run = compile_with(tmp_path, 'type: NODE_TYPE_COMPUTE version: "1.0.0" colour: "red"')
+    assert run.returncode == 1
+    assert "colour" in run.stderr
+
+
+def test_options_of_a_newer_version_are_refused_not_ignored(tmp_path: Path) -> None:
+    newer = (_ROOT / "proto" / "onex" / "v1" / "options.proto").read_text()
+    newer = newer.replace("  string key = 9;", "  string key = 9;\n  string colour = 99;")
+    newer = newer.replace("  string guard = 3;", "  string guard = 3;\n  string colour = 99;")
+    newer = newer.replace("  bool in_thread = 5;", "  bool in_thread = 5;\n  string colour = 99;")
+    newer = newer.replace("= 51231;", "= 51231;\n  string shade = 51239;")
+    (tmp_path / "onex" / "v1").mkdir(parents=True)
+    (tmp_path / "onex" / "v1" / "options.proto").write_text(newer)
+    run = compile_with(
+        tmp_path,
+        'type: NODE_TYPE_COMPUTE version: "1.0.0" colour: "red"',
+        'option (onex.v1.operation) = {colour: "red"};',
+        'option (onex.v1.shade) = "dark";',
+    )
+    remedy = "generate with the onex-grpc whose options.proto the contract is written against"
+    assert run.returncode == 1
+    assert run.stderr.removeprefix("--onex_out: ").splitlines() == [
+        "ask.proto:6: AskService has the field 99 of (onex.v1.node), which this version does not"
+        f" know; {remedy}",
+        "ask.proto:7: AskService.Ask has the option (onex.v1.shade), which this version does not"
+        f" know; {remedy}",
+        "ask.proto:8: AskService.Ask has the field 99 of (onex.v1.operation), which this version"
+        f" does not know; {remedy}",
+    ]
+
+
+def compile_with(folder: Path, node: str, *of_rpc: str) -> subprocess.CompletedProcess[str]:
+    (folder / "ask.proto").write_text(
+        "\n".join(
+            [
+                'syntax = "proto3";',
+                "package ask.v1;",
+                'import "onex/v1/options.proto";',
+                "message AskRequest {}",
+                "service AskService {",
+                f"  option (onex.v1.node) = {{{node}}};",
+                "  rpc Ask(AskRequest) returns (AskRequest) {",
+                *of_rpc,
+                "  }",
+                "}",
+            ]
+        )
+    )
+    return protoc(f"--onex_out={folder}", "ask.proto", include=folder)
