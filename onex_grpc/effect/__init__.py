@@ -1,6 +1,7 @@
 """What an EFFECT node does: targets, idempotency, repeats; no server in it."""
 
-from onex_grpc.effect.custom_target import CustomCall, CustomOperations
+from onex_grpc.effect.custom_call import CustomCall
+from onex_grpc.effect.custom_target import CustomOperations
 from onex_grpc.effect.executor import EffectExecutor
 from onex_grpc.effect.settings import (
     CustomTarget,

@@ -18,11 +18,12 @@ from onex_grpc.effect.settings import (
     TargetSettings,
 )
 from onex_grpc.effect.sqlite_target import SqliteDatabase
-from onex_grpc.errors import ConfigurationError, TargetNotFoundError
+from onex_grpc.errors import ConfigurationError, OperationRefusedError, TargetNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onex_grpc.effect.operation import EffectRequest
     from onex_grpc.effect.target import Target
     from onex_grpc.rpc.client import Mesh
 
@@ -67,6 +68,21 @@ class EffectTargets:
                 context={"target": name},
             )
         return target
+
+    def options(self, request: EffectRequest) -> Mapping[str, str]:
+        """The options of a request's target, which must be one for operations of the user's own.
+
+        Raises:
+            TargetNotFoundError: for an unknown name; names the known ones.
+            OperationRefusedError: for a target of another kind.
+        """
+        target = self.get(request.target)
+        if not isinstance(target, CustomResource):
+            raise OperationRefusedError(
+                f"target {request.target!r} carries out no operations of the node's own",
+                context={"target": request.target},
+            )
+        return target.options
 
     async def open(self) -> None:
         """Makes all targets ready; raises ConfigurationError for one that cannot be used."""

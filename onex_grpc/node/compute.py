@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from onex.v1 import common_pb2, compute_pb2_grpc
 from onex_grpc.compute.builtin import builtin_algorithms
-from onex_grpc.compute.execution import execute
+from onex_grpc.compute.execution import execute, execute_stream
 from onex_grpc.compute.registry import AlgorithmRegistry
 from onex_grpc.node.base import Node, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from onex.v1 import compute_pb2
     from onex_grpc.container import ModelONEXContainer
@@ -48,6 +49,16 @@ class NodeCompute(Node):
         """
         return await execute(self.algorithms, contract)
 
+    def execute_compute_stream(
+        self, contracts: AsyncIterator[compute_pb2.ModelContractCompute]
+    ) -> AsyncGenerator[compute_pb2.ModelComputeOutput, None]:
+        """Runs one calculation over a stream of inputs, all for one algorithm; may be overridden.
+
+        An algorithm without streams answers each input in turn. Raises as `execute_compute`, and
+        ContractValidationError for an input for another algorithm than the first.
+        """
+        return execute_stream(self.algorithms, contracts)
+
     def services(self) -> Sequence[Service]:
         """ComputeNodeService."""
         return (
@@ -69,3 +80,10 @@ class _ComputeServicer(compute_pb2_grpc.ComputeNodeServiceServicer):
         self, request: compute_pb2.ModelContractCompute, context: object
     ) -> compute_pb2.ModelComputeOutput:
         return await self._node.execute_compute(request)
+
+    async def ExecuteComputeStream(
+        self, request_iterator: AsyncIterator[compute_pb2.ModelContractCompute], context: object
+    ) -> AsyncIterator[compute_pb2.ModelComputeOutput]:
+        async with aclosing(self._node.execute_compute_stream(request_iterator)) as outputs:
+            async for output in outputs:
+                yield output

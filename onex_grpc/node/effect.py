@@ -19,6 +19,8 @@ from onex_grpc.effect.intents import (
     repeats_of,
 )
 from onex_grpc.effect.settings import EffectSettings
+from onex_grpc.effect.stream_door import StreamDoor
+from onex_grpc.effect.streams import EffectStreams
 from onex_grpc.effect.targets import EffectTargets
 from onex_grpc.errors import OnexError, OutcomeUnknownError
 from onex_grpc.intent.worker import IntentWorker
@@ -63,6 +65,9 @@ class NodeEffect(Node):
         self._executor = EffectExecutor(
             self.targets, custom, container.get_service(Store), self._telemetry
         )
+        self._streams = EffectStreams(
+            self.targets, custom, container.get_service(Store), self._telemetry
+        )
         self._workers: list[IntentWorker] = []
         self._leaving: asyncio.Task[None] | None = None
 
@@ -81,6 +86,16 @@ class NodeEffect(Node):
             OutcomeUnknownError: when it was interrupted on its way and must not be repeated.
         """
         return await self._executor.execute(contract)
+
+    def execute_effect_stream(
+        self, contracts: AsyncIterator[effect_pb2.ModelContractEffect]
+    ) -> AsyncGenerator[effect_pb2.ModelEffectOutput, None]:
+        """Carries out one operation of the node's own over a stream; may be overridden.
+
+        One without streams carries out each request in turn. Raises as `execute_effect`, and
+        ContractValidationError for a request for another operation than the first.
+        """
+        return StreamDoor(self._custom, self._streams, self.execute_effect).run(contracts)
 
     def execute_intents(
         self, intents: Iterable[intent_pb2.ModelIntent]
@@ -211,6 +226,13 @@ class _EffectServicer(effect_pb2_grpc.EffectNodeServiceServicer):
         self, request: effect_pb2.ModelContractEffect, context: object
     ) -> effect_pb2.ModelEffectOutput:
         return await self._node.execute_effect(request)
+
+    async def ExecuteEffectStream(
+        self, request_iterator: AsyncIterator[effect_pb2.ModelContractEffect], context: object
+    ) -> AsyncIterator[effect_pb2.ModelEffectOutput]:
+        async with aclosing(self._node.execute_effect_stream(request_iterator)) as outputs:
+            async for output in outputs:
+                yield output
 
     async def ExecuteIntents(
         self, request: effect_pb2.ExecuteIntentsRequest, context: object
