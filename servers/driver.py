@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from onex.v1 import intent_pb2, intent_pb2_grpc, orchestrator_pb2, orchestrator_pb2_grpc
+from onex.v1 import intent_pb2, intent_pb2_grpc
 from onex_grpc.context import CallContext, enter_call
 from onex_grpc.errors import (
     CallCancelledError,
@@ -16,8 +16,9 @@ from onex_grpc.errors import (
     UnavailableError,
     WorkflowExecutionError,
 )
+from orders.v1.fulfilment_onex import FulfilmentClient
+from orders.v1.fulfilment_pb2 import FulfilOrderRequest
 from servers.orders_file import OrderRow, OrdersFile, RowError
-from servers.workflow import order_workflow
 
 if TYPE_CHECKING:
     from onex_grpc.rpc import Mesh
@@ -67,19 +68,17 @@ class Driver:
                 worker.cancel()
 
     async def _worker(self, lines: Iterator[int], traced: int | None) -> None:
-        stub = self._mesh.stub(orchestrator_pb2_grpc.OrchestratorNodeServiceStub, "orchestrator")
+        client = FulfilmentClient(self._mesh)
         for line in lines:
-            correlation_id = str(uuid.uuid4())
             traceparent = self.traced if line == traced else ""
-            enter_call(CallContext(correlation_id, traceparent=traceparent))
-            contract = order_workflow(
-                f"orders-{self._orders.fingerprint}-{line}",
-                correlation_id,
-                self._orders.path.name,
-                line,
+            enter_call(CallContext(str(uuid.uuid4()), traceparent=traceparent))
+            request = FulfilOrderRequest(
+                workflow_id=f"orders-{self._orders.fingerprint}-{line}",
+                file=self._orders.path.name,
+                line=line,
             )
             try:
-                await _call_until_answered(stub, contract)
+                await _call_until_answered(client, request)
             except WorkflowExecutionError as fault:
                 self.rejected[line] = fault
             self._ended += 1
@@ -106,15 +105,12 @@ class Driver:
                 await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def _call_until_answered(
-    stub: orchestrator_pb2_grpc.OrchestratorNodeServiceStub,
-    contract: orchestrator_pb2.ModelContractOrchestrator,
-) -> None:
+async def _call_until_answered(client: FulfilmentClient, request: FulfilOrderRequest) -> None:
     # Sent again, the workflow is joined, never run twice; so a lost orchestrator costs only time.
     async with asyncio.timeout(_ORDER_SECONDS):
         while True:
             try:
-                await stub.ExecuteOrchestration(contract, timeout=_ORDER_SECONDS)
+                await client.fulfil_order(request, timeout=_ORDER_SECONDS)
             except (UnavailableError, CallCancelledError):
                 await asyncio.sleep(_PAUSE_SECONDS)
             else:

@@ -1,17 +1,96 @@
-"""The EFFECT node of the sample mesh; what it may do stands in its settings alone."""
+"""The EFFECT node of the sample mesh; its settings say where files, tables and mails are."""
 
-from __future__ import annotations
-
-from onex.v1 import node_pb2
-from onex_grpc.node import NodeEffect
+from onex.v1.operation_pb2 import (
+    DatabaseInsert,
+    DatabaseOperation,
+    DatabaseStatement,
+    DatabaseUpsert,
+    EffectOperation,
+    FileOperation,
+    FileRead,
+    MessagePublish,
+    Notification,
+)
+from onex_grpc.contract.data import pack
+from onex_grpc.contract.scalar import row, scalars
 from onex_grpc.serve import serve
+from onex_grpc.typed import EffectCall
+from orders.v1.desk_onex import DeskEffect
+from orders.v1.desk_pb2 import (
+    AnnounceOrderRequest,
+    AnnounceOrderResponse,
+    ConfirmOrderRequest,
+    ConfirmOrderResponse,
+    ReadLineRequest,
+    ReadLineResponse,
+    RecordOrderRequest,
+    RecordOrderResponse,
+)
+from orders.v1.orders_pb2 import Order, OrderStatus
 
 
-class OrderEffects(NodeEffect):
-    """Reads the CSV file; writes orders, sends mail and publishes events as intents ask for it."""
+class OrderDesk(DeskEffect):
+    """Reads the file of purchases, keeps the orders' rows, writes mails and publishes events."""
 
-    descriptor = node_pb2.NodeDescriptor(name="orders", version="1.0.0")
+    async def read_line(self, request: ReadLineRequest, call: EffectCall) -> ReadLineResponse:
+        """One line of the file."""
+        file = FileOperation(path=request.file, read=FileRead(line=request.line))
+        text = await self.perform(call, "order_files", EffectOperation(file=file))
+        return ReadLineResponse(text=text.value.string_value)
+
+    async def record_order(
+        self, request: RecordOrderRequest, call: EffectCall
+    ) -> RecordOrderResponse:
+        """The order's row and a line in the journal, in one transaction."""
+        order, line, status = request.order, request.order.details.line, _status(request.order)
+        current = row(
+            order_id=line.order_id,
+            customer_id=line.customer_id,
+            order_date=line.order_date,
+            quantity=line.quantity,
+            amount_cents=order.details.amount_cents,
+            status=status,
+        )
+        upsert = DatabaseUpsert(table="orders", row=current, key_columns=["order_id"])
+        note = DatabaseInsert(table="order_journal", row=row(order_id=line.order_id, status=status))
+        database = DatabaseOperation(
+            statements=[DatabaseStatement(upsert=upsert), DatabaseStatement(insert=note)]
+        )
+        await self.perform(call, "orders_db", EffectOperation(database=database))
+        return RecordOrderResponse()
+
+    async def confirm_order(
+        self, request: ConfirmOrderRequest, call: EffectCall
+    ) -> ConfirmOrderResponse:
+        """A mail to the customer."""
+        line, cents = request.order.line, request.order.amount_cents
+        notification = Notification(
+            template="order_confirmation",
+            to=f"customer-{line.customer_id}@example.invalid",
+            data=scalars(
+                order_id=line.order_id,
+                quantity=line.quantity,
+                amount=f"{cents // 100}.{cents % 100:02d}",
+            ),
+        )
+        await self.perform(call, "order_mail", EffectOperation(notification=notification))
+        return ConfirmOrderResponse()
+
+    async def announce_order(
+        self, request: AnnounceOrderRequest, call: EffectCall
+    ) -> AnnounceOrderResponse:
+        """An event of the order's new status."""
+        order = request.order
+        message = MessagePublish(
+            event_type=_status(order), key=order.details.line.order_id, data=pack(order)
+        )
+        await self.perform(call, "order_events", EffectOperation(message=message))
+        return AnnounceOrderResponse()
+
+
+def _status(order: Order) -> str:
+    return OrderStatus.Name(order.status).removeprefix("ORDER_STATUS_")
 
 
 if __name__ == "__main__":
-    serve(OrderEffects)
+    serve(OrderDesk)

@@ -1,63 +1,71 @@
 """The REDUCER node of the sample mesh: IDLE → ORDER_PLACED → PAYMENT_CONFIRMED → SHIPPED."""
 
-from __future__ import annotations
-
-from onex.v1 import node_pb2
-from onex_grpc.node import NodeReducer
-from onex_grpc.reducer import ReducerAction, Reduction, StateMachine, Transition
 from onex_grpc.serve import serve
-from orders.v1 import orders_pb2
-from servers.order_intents import announce, confirm_by_mail, insert_row, update_row
+from onex_grpc.typed import CRITICAL, HIGH, Action, Intent, Reduction
+from orders.v1.desk_onex import DeskIntents
+from orders.v1.desk_pb2 import AnnounceOrderRequest, ConfirmOrderRequest, RecordOrderRequest
+from orders.v1.order_service_onex import OrderIntent, OrderReducer
+from orders.v1.order_service_pb2 import (
+    ConfirmPaymentRequest,
+    ConfirmPaymentResponse,
+    PlaceOrderRequest,
+    PlaceOrderResponse,
+    ShipOrderRequest,
+    ShipOrderResponse,
+)
+from orders.v1.orders_pb2 import (
+    ORDER_STATUS_ORDER_PLACED,
+    ORDER_STATUS_PAYMENT_CONFIRMED,
+    ORDER_STATUS_SHIPPED,
+    Order,
+)
 
-_NEW_STATUS = {
-    "PLACE_ORDER": orders_pb2.ORDER_STATUS_ORDER_PLACED,
-    "CONFIRM_PAYMENT": orders_pb2.ORDER_STATUS_PAYMENT_CONFIRMED,
-    "SHIP_ORDER": orders_pb2.ORDER_STATUS_SHIPPED,
-}
 
-
-class OrderReducer(NodeReducer[orders_pb2.Order]):
+class Orders(OrderReducer):
     """The state of every order, by its id; what is to happen outside is declared as intents."""
 
-    descriptor = node_pb2.NodeDescriptor(name="orders", version="1.0.0")
-    state_type = orders_pb2.Order
-    machine = StateMachine(
-        field="status",
-        initial="ORDER_STATUS_IDLE",
-        transitions=[
-            Transition(
-                "PLACE_ORDER",
-                sources=["ORDER_STATUS_IDLE"],
-                targets=["ORDER_STATUS_ORDER_PLACED"],
-                payload=orders_pb2.PricedOrder,
-                guard="action.amount_cents >= 0 && action.line.quantity > 0u"
-                " && action.line.order_id.matches('^[A-Za-z0-9-]{1,64}$')"
-                " && action.line.customer_id.matches('^[A-Za-z0-9-]{1,64}$')",
-            ),
-            Transition(
-                "CONFIRM_PAYMENT",
-                sources=["ORDER_STATUS_ORDER_PLACED"],
-                targets=["ORDER_STATUS_PAYMENT_CONFIRMED"],
-            ),
-            Transition(
-                "SHIP_ORDER",
-                sources=["ORDER_STATUS_PAYMENT_CONFIRMED"],
-                targets=["ORDER_STATUS_SHIPPED"],
-            ),
-        ],
-    )
+    def place_order(
+        self, state: Order, request: PlaceOrderRequest, action: Action
+    ) -> Reduction[Order, PlaceOrderResponse, OrderIntent]:
+        """A new order: its row, a confirmation by mail, an event."""
+        order = Order(status=ORDER_STATUS_ORDER_PLACED, details=request.order)
+        confirm = DeskIntents.confirm_order(
+            ConfirmOrderRequest(order=request.order),
+            priority=HIGH,
+            idempotency_key=f"mail:{request.order_id}:placed",
+        )
+        announce = DeskIntents.announce_order(
+            AnnounceOrderRequest(order=order), idempotency_key=f"event:{request.order_id}:placed"
+        )
+        return Reduction(
+            order, PlaceOrderResponse(order=order), [_record(order), confirm, announce]
+        )
 
-    def transition(
-        self, state: orders_pb2.Order, action: ReducerAction
-    ) -> Reduction[orders_pb2.Order]:
-        """The order after the action, and the intents that go with it."""
-        status = _NEW_STATUS[action.name]
-        if action.name == "PLACE_ORDER":
-            order = orders_pb2.Order(status=status, details=action.message(orders_pb2.PricedOrder))
-            return Reduction(order, [insert_row(order), confirm_by_mail(order), announce(order)])
-        order = orders_pb2.Order(status=status, details=state.details)
-        return Reduction(order, [update_row(order)])
+    def confirm_payment(
+        self, state: Order, request: ConfirmPaymentRequest, action: Action
+    ) -> Reduction[Order, ConfirmPaymentResponse, OrderIntent]:
+        """The order is paid."""
+        state.status = ORDER_STATUS_PAYMENT_CONFIRMED
+        return Reduction(state, ConfirmPaymentResponse(order=state), [_record(state)])
+
+    def ship_order(
+        self, state: Order, request: ShipOrderRequest, action: Action
+    ) -> Reduction[Order, ShipOrderResponse, OrderIntent]:
+        """The order is on its way."""
+        state.status = ORDER_STATUS_SHIPPED
+        return Reduction(state, ShipOrderResponse(order=state), [_record(state)])
+
+
+def _record(order: Order) -> Intent[RecordOrderRequest]:
+    order_id = order.details.line.order_id
+    return DeskIntents.record_order(
+        RecordOrderRequest(order=order),
+        priority=CRITICAL,
+        idempotency_key=f"row:{order_id}:{order.status}",
+        # A status must not overtake the one before it.
+        order_key=order_id,
+    )
 
 
 if __name__ == "__main__":
-    serve(OrderReducer)
+    serve(Orders)
