@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from onex.v1 import common_pb2
 
-Q = TypeVar("Q", bound=Message)
-R = TypeVar("R", bound=Message)
+Q_co = TypeVar("Q_co", bound=Message, covariant=True)
+R_co = TypeVar("R_co", bound=Message, covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rpc(Generic[Q, R]):
+class Rpc(Generic[Q_co, R_co]):
     """One rpc of a generated node.
 
     Attributes:
@@ -39,8 +39,8 @@ class Rpc(Generic[Q, R]):
     service: str
     name: str
     method: str
-    request: type[Q]
-    response: type[R]
+    request: type[Q_co]
+    response: type[R_co]
     request_streaming: bool = False
     response_streaming: bool = False
     timeout: float | None = None
