@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from onex_grpc.codegen.check_scope import simple_name
 from onex_grpc.codegen.fault import Fault
-from onex_grpc.codegen.guard import guard_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +20,7 @@ def check_guards(scope: Scope, node: NodeRecord, state: MessageType) -> Iterator
         for index, transition in enumerate(rpc.transitions):
             if not transition.guard:
                 continue
-            fault = guard_fault(transition.guard, state, rpc.request, scope.pool)
+            fault = scope.guards.fault(transition.guard, state, rpc.request)
             if fault:
                 yield Fault(
                     scope.of_transition(node.service, rpc.name, index),

@@ -14,13 +14,11 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 from onex.v1 import options_pb2
-from onex_grpc.codegen.guard import pool_of
+from onex_grpc.codegen.guard import Guards
 from onex_grpc.codegen.schema import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from google.protobuf.descriptor_pool import DescriptorPool
 
     from onex_grpc.codegen.schema import NodeRecord, RpcRecord, Schema
 
@@ -67,9 +65,9 @@ class Scope:
         }
 
     @cached_property
-    def pool(self) -> DescriptorPool:
-        """The types of all files, for guards."""
-        return pool_of(self.schema.files)
+    def guards(self) -> Guards:
+        """Says what is wrong with guards."""
+        return Guards(self.schema)
 
     @cached_property
     def rpcs(self) -> Mapping[str, RpcRecord]:

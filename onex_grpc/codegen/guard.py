@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf import descriptor_pb2
-
+from onex_grpc.codegen.pools import pool_of, small_pool
 from onex_grpc.errors import ContractValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from google.protobuf.descriptor_pool import DescriptorPool
 
-    from onex_grpc.codegen.schema import MessageType
+    from onex_grpc.codegen.schema import MessageType, Schema
 
 # Of JSON-like data nothing is known beforehand, here as where the guard is evaluated.
 _OPEN: Final = "google.protobuf.Value"
 
 
-def guard_fault(guard: str, state: MessageType, request: MessageType, pool: DescriptorPool) -> str:
-    """What is wrong with a guard; empty where nothing is."""
+class Guards:
+    """Says what is wrong with guards over the messages of one run."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+
+    def fault(self, guard: str, state: MessageType, request: MessageType) -> str:
+        """What is wrong with a guard over `state` and `action`; empty where nothing is."""
+        # CEL reads all of a pool for each expression. What a guard names besides its variables, the
+        # value of some enum, may be missing in the small one.
+        found = _fault(guard, state, request, small_pool(self._schema, state, request))
+        return found and _fault(guard, state, request, self._all)
+
+    @cached_property
+    def _all(self) -> DescriptorPool:
+        return pool_of(self._schema.files.values())
+
+
+def _fault(guard: str, state: MessageType, request: MessageType, pool: DescriptorPool) -> str:
     # Most contracts need no CEL, whose library takes longer to load than all else does to run.
     from onex_grpc.contract import expression
 
@@ -34,17 +49,3 @@ def guard_fault(guard: str, state: MessageType, request: MessageType, pool: Desc
     except ContractValidationError as error:
         return error.violations[0].description
     return "" if compiled.may_be_condition else f"{guard!r} is neither true nor false"
-
-
-def pool_of(files: Mapping[str, descriptor_pb2.FileDescriptorProto]) -> DescriptorPool:
-    """A pool of these files, which stand in an order in which imports come first."""
-    from google.protobuf.descriptor_pool import DescriptorPool
-
-    pool = DescriptorPool()
-    for file in files.values():
-        bare = descriptor_pb2.FileDescriptorProto()
-        bare.CopyFrom(file)
-        # Comments are most of a file's bytes, and no guard can see them.
-        bare.ClearField("source_code_info")
-        pool.Add(bare)
-    return pool
