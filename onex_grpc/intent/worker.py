@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from onex.v1 import intent_pb2, intent_pb2_grpc
 from onex_grpc.context import CallContext, enter_call
+from onex_grpc.contract.intent import destination
 from onex_grpc.errors import OnexError, OutcomeUnknownError
 from onex_grpc.intent.backoff import Backoff
 from onex_grpc.intent.work import Work
@@ -209,7 +210,7 @@ class IntentWorker:
             CallContext(correlation_id=intent.correlation_id, traceparent=delivery.traceparent)
         )
         span = self._telemetry.start_span(
-            f"process {intent.target}",
+            f"process {destination(intent)}",
             SpanKind.CONSUMER,
             parent=delivery.traceparent,
             correlation_id=intent.correlation_id,
@@ -219,7 +220,7 @@ class IntentWorker:
                 names.MESSAGING_SYSTEM: "onex",
                 names.MESSAGING_OPERATION: "process",
                 names.MESSAGING_OPERATION_TYPE: "process",
-                names.MESSAGING_DESTINATION: intent.target,
+                names.MESSAGING_DESTINATION: destination(intent),
                 names.MESSAGING_MESSAGE_ID: intent.intent_id,
                 names.INTENT_ID: intent.intent_id,
                 names.ATTEMPT: delivery.attempt,
@@ -229,7 +230,7 @@ class IntentWorker:
             await self._execute(intent)
 
     def _report_bug(self, work: Work) -> None:
-        _log.exception("executing an intent for %s failed", work.delivery.intent.target)
+        _log.exception("executing an intent for %s failed", destination(work.delivery.intent))
         failure = OnexError("the effect node failed; see its log")
         self._report(work, work.failed(failure, self._worker))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from onex.v1 import intent_pb2
 from onex_grpc.contract import check
 from onex_grpc.contract.ids import derived_uuid7
+from onex_grpc.contract.intent import destination
 from onex_grpc.errors import ContractValidationError, OnexError
 from onex_grpc.reducer.model import milliseconds
 from onex_grpc.store.model import NewIntent
@@ -45,7 +46,7 @@ def start_spans(
     """A span of creation an intent, which the span of its execution will link to."""
     return [
         telemetry.start_span(
-            f"create {intent.target or intent.payload.WhichOneof('operation')}",
+            f"create {destination(intent)}",
             SpanKind.PRODUCER,
             parent=parent,
             correlation_id=intent.correlation_id,
@@ -53,7 +54,7 @@ def start_spans(
                 names.MESSAGING_SYSTEM: "onex",
                 names.MESSAGING_OPERATION: "create",
                 names.MESSAGING_OPERATION_TYPE: "create",
-                names.MESSAGING_DESTINATION: intent.target,
+                names.MESSAGING_DESTINATION: destination(intent),
                 names.INTENT_ID: intent.intent_id,
                 names.INTENT_TYPE: intent_pb2.IntentType.Name(intent.intent_type),
             },
