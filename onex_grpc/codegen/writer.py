@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 _WIDTH: Final = 100
 _STEP: Final = "    "
+_QUOTES: Final = re.compile(r'"{3,}')
+_LAST_QUOTES: Final = re.compile(r'(?<!")"{1,2}\Z')
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _WORDS: Final = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
 
 
@@ -70,11 +73,13 @@ class Writer:
         Args:
             text: one or more lines, without surrounding empty ones.
         """
-        safe = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-        if safe.endswith('"'):
-            safe = f'{safe[:-1]}\\"'
+        safe = _QUOTES.sub(_escaped_run, text.replace("\\", "\\\\"))
+        safe = _CONTROL.sub(_escaped_run, safe)
         first, *rest = [part for line in safe.split("\n") for part in self._wrapped(line)]
         if not rest:
+            end = _LAST_QUOTES.search(text)
+            if end:
+                first = first[: end.start() - end.end()] + _escaped_run(end)
             self.line(f'"""{first}"""')
             return
         self.line(f'"""{first}')
@@ -140,6 +145,10 @@ def strings(values: Sequence[str]) -> str:
 def quote(text: str) -> str:
     """A text as Python source in double quotes, printable ASCII whatever it holds."""
     return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped_run(run: re.Match[str]) -> str:
+    return "".join(map(_escaped, run[0]))
 
 
 def _escaped(char: str) -> str:

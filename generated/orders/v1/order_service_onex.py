@@ -56,9 +56,9 @@ ORDER = _onex.Contract(
 
 
 OrderIntent: TypeAlias = (
-    "_onex.Intent[_desk_pb2.RecordOrderRequest]"
-    " | _onex.Intent[_desk_pb2.ConfirmOrderRequest]"
-    " | _onex.Intent[_desk_pb2.AnnounceOrderRequest]"
+    _onex.Intent[_desk_pb2.RecordOrderRequest]
+    | _onex.Intent[_desk_pb2.ConfirmOrderRequest]
+    | _onex.Intent[_desk_pb2.AnnounceOrderRequest]
 )
 """What OrderReducer may ask for."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from onex_grpc.codegen.names import module_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _STANDARD: Final = {
     "abstractmethod": "abc",
@@ -31,6 +31,8 @@ class Imports:
     def __init__(self) -> None:
         self._names: set[str] = set()
         self._modules: dict[str, str] = {}
+        self._loaded: set[str] = set()
+        self._used: set[str] = set()
 
     def standard(self, name: str) -> str:
         """A name of the standard library."""
@@ -39,7 +41,16 @@ class Imports:
 
     def stubs(self, file: str) -> str:
         """The alias of the module with a proto's messages."""
+        self._used.add(file)
         return self._alias(module_of(file, "_pb2"))
+
+    def load(self, file: str) -> None:
+        """Imports the module with a proto's messages, whether or not the text names one."""
+        self._loaded.add(file)
+
+    def only_loaded(self) -> Sequence[str]:
+        """The aliases of modules of which the text names nothing."""
+        return [self._alias(module_of(file, "_pb2")) for file in sorted(self._loaded - self._used)]
 
     def generated(self, file: str) -> str:
         """The alias of the module with a proto's nodes."""

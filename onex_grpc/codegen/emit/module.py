@@ -35,11 +35,12 @@ def emit_module(schema: Schema, file: str, fingerprints: Fingerprints) -> str:
         return ""
     page = Page(schema, file)
     # Whoever has the nodes has the service's descriptor too, even if no message stands beside it.
-    page.imports.stubs(file)
+    page.imports.load(file)
     for node in nodes:
         page.out.blank(1 if node is nodes[0] else 2)
         emit_contract(page, node, fingerprints.of(node.service))
         _emit_classes(page, node)
+    # Last, because it has what all that comes after it uses.
     return _head(page) + page.out.text()
 
 
@@ -71,8 +72,13 @@ def _head(page: Page) -> str:
     head.blank(1)
     head.line("from __future__ import annotations")
     head.blank(1)
+    loaded = page.imports.only_loaded()
     for line in page.imports.lines():
         head.line(line)
     head.blank(1)
     head.line(f"{page.onex('require_api')}({_API_LEVEL}, source={quote(page.file)})")
+    if loaded:
+        head.blank(1)
+        head.line("# Imported for the services in them.")
+        head.line(f"_LOADED = ({', '.join(loaded)},)")
     return head.text()

@@ -43,14 +43,13 @@ def _emit_alias(page: Page, node: NodeRecord) -> None:
     if not types:
         page.out.line(f"{alias} = {page.imports.standard('Never')}")
     elif len(types) == 1:
-        page.out.line(f'{alias} = "{types[0]}"')
+        page.out.line(f"{alias} = {types[0]}")
     else:
-        # Text, because a generic class does not take `|` before it is defined as one.
         page.out.line(f"{alias} = (")
         with page.out.indented():
-            page.out.line(f'"{types[0]}"')
+            page.out.line(types[0])
             for each in types[1:]:
-                page.out.line(f'" | {each}"')
+                page.out.line(f"| {each}")
         page.out.line(")")
     page.out.doc(f"What {node.base}Reducer may ask for.")
 
@@ -62,7 +61,7 @@ def _emitted(page: Page, node: NodeRecord) -> list[MessageType]:
         service, _, name = wish.rpartition("/")
         effect = page.schema.nodes[service]
         # The runtime looks the rpc up among the loaded ones; its messages may be of another file.
-        page.imports.stubs(effect.place.file)
+        page.imports.load(effect.place.file)
         asked = next(rpc for rpc in effect.rpcs if rpc.name == name)
         found[asked.request.full_name] = asked.request
     return list(found.values())

@@ -80,7 +80,7 @@ class SpeechCompute(_onex.TypedCompute):
 
     @abstractmethod
     def whisper(self, request: _comments_pb2.WhisperRequest) -> _comments_pb2.SayResponse:
-        """Whisper ends with three quotes \"\"\\""""
+        """Whisper ends with three quotes \"\"\""""
 
     @abstractmethod
     def hum(self, request: _comments_pb2.HumRequest) -> _comments_pb2.SayResponse:
@@ -91,7 +91,7 @@ class SpeechCompute(_onex.TypedCompute):
         """Sing {format} %s $dollar `ticks` # hash
 
 
-            indented = "code\"
+            indented = "code"
         """
 
 
@@ -120,7 +120,7 @@ class SpeechClient(_onex.Client):
     async def whisper(
         self, request: _comments_pb2.WhisperRequest, *, timeout: float | None = None
     ) -> _comments_pb2.SayResponse:
-        """Whisper ends with three quotes \"\"\\""""
+        """Whisper ends with three quotes \"\"\""""
         return await self._caller.unary(_SPEECH_WHISPER, request, timeout)
 
     async def hum(
@@ -135,6 +135,6 @@ class SpeechClient(_onex.Client):
         """Sing {format} %s $dollar `ticks` # hash
 
 
-            indented = "code\"
+            indented = "code"
         """
         return await self._caller.unary(_SPEECH_SING, request, timeout)

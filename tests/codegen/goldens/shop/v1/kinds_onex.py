@@ -222,7 +222,7 @@ CART = _onex.Contract(
 """The contract of CartService."""
 
 
-CartIntent: TypeAlias = "_onex.Intent[_kinds_pb2.SendReceiptRequest]"
+CartIntent: TypeAlias = _onex.Intent[_kinds_pb2.SendReceiptRequest]
 """What CartReducer may ask for."""
 
 

@@ -108,8 +108,8 @@ TRANSFER = _onex.Contract(
 
 
 TransferIntent: TypeAlias = (
-    "_onex.Intent[_desk_pb2.SellRequest]"
-    " | _onex.Intent[_stock_v1_desk_pb2.FetchRequest]"
+    _onex.Intent[_desk_pb2.SellRequest]
+    | _onex.Intent[_stock_v1_desk_pb2.FetchRequest]
 )
 """What TransferReducer may ask for."""
 
