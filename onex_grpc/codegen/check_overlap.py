@@ -38,9 +38,10 @@ def _choices(tokens: _Tokens) -> Iterator[frozenset[_Tokens]]:
         yield frozenset([tokens])
         return
     for choice in _split(tokens, "||"):
-        conditions = frozenset(_conditions(choice))
-        if ("false",) not in conditions:
-            yield conditions - {("true",)}
+        conditions = frozenset(_conditions(choice)) - {("true",)}
+        never = any(("!", *condition) in conditions for condition in conditions)
+        if not never and ("false",) not in conditions:
+            yield conditions
 
 
 def _conditions(tokens: _Tokens) -> Iterator[_Tokens]:

@@ -29,12 +29,19 @@ _CLIENT: Final = frozenset({"contract", "abstractmethod", "float"})
 ATTRIBUTES: Final[Mapping[int, frozenset[str]]] = {
     common_pb2.NODE_TYPE_EFFECT: _CLIENT
     | _NODE
-    | {"execute_effect", "execute_intents", "register_operations", "targets"}
+    | {
+        "execute_effect",
+        "execute_effect_stream",
+        "execute_intents",
+        "perform",
+        "register_operations",
+        "targets",
+    }
     # Of the class with the intents.
     | {"staticmethod", "str"},
     common_pb2.NODE_TYPE_COMPUTE: _CLIENT
     | _NODE
-    | {"algorithms", "execute_compute", "register_algorithms"},
+    | {"algorithms", "execute_compute", "execute_compute_stream", "register_algorithms"},
     common_pb2.NODE_TYPE_REDUCER: _CLIENT
     | _NODE
     | {
@@ -42,6 +49,7 @@ ATTRIBUTES: Final[Mapping[int, frozenset[str]]] = {
         "get_state",
         "initial_state",
         "machine",
+        "rules",
         "settle",
         "state_type",
         "stream_reductions",
@@ -49,7 +57,13 @@ ATTRIBUTES: Final[Mapping[int, frozenset[str]]] = {
     },
     common_pb2.NODE_TYPE_ORCHESTRATOR: _CLIENT
     | _NODE
-    | {"engine", "execute_action", "execute_orchestration", "mesh_type"},
+    | {
+        "engine",
+        "execute_action",
+        "execute_orchestration",
+        "mesh_type",
+        "register_workflows",
+    },
 }
 """By kind: the public attributes of the base class of generated nodes, and of clients.
 
