@@ -42,11 +42,24 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from google.protobuf.message import Message
+
     from onex_grpc.errors import OnexError
+    from onex_grpc.workflow.handlers import Handler, WorkflowHandlers
 
 
 class Orchestrator(NodeOrchestrator):
+    """Runs the handlers that a test has written into `offered`."""
+
     descriptor = node_pb2.NodeDescriptor(name="main", version="1.0.0")
+
+    def register_workflows(self, handlers: WorkflowHandlers) -> None:
+        for request, run in self.container.get_service(Offered).items():
+            handlers.add(request, run)
+
+
+class Offered(dict["type[Message]", "Handler"]):
+    """The handlers of an orchestrator, by the type of their request."""
 
 
 @dataclass
@@ -90,6 +103,14 @@ class Compute(compute_pb2_grpc.ComputeNodeServiceServicer):
             correlation_id=request.correlation_id, processed_data=request.input_data
         )
 
+    async def ExecuteComputeStream(
+        self,
+        request_iterator: AsyncIterator[compute_pb2.ModelContractCompute],
+        context: object,
+    ) -> AsyncIterator[compute_pb2.ModelComputeOutput]:
+        raise UnimplementedError("workflows open no streams")
+        yield compute_pb2.ModelComputeOutput()
+
 
 class Effect(effect_pb2_grpc.EffectNodeServiceServicer):
     """Does nothing; its calls are named by the target, and it keeps the keys."""
@@ -104,6 +125,12 @@ class Effect(effect_pb2_grpc.EffectNodeServiceServicer):
         self.keys.append(request.io_operation_config.idempotency_key)
         await self._script.play(request.external_service_config.service_name)
         return effect_pb2.ModelEffectOutput(correlation_id=request.correlation_id)
+
+    async def ExecuteEffectStream(
+        self, request_iterator: AsyncIterator[effect_pb2.ModelContractEffect], context: object
+    ) -> AsyncIterator[effect_pb2.ModelEffectOutput]:
+        raise UnimplementedError("workflows open no streams")
+        yield effect_pb2.ModelEffectOutput()
 
     async def ExecuteIntents(
         self, request: effect_pb2.ExecuteIntentsRequest, context: object
@@ -136,6 +163,7 @@ class House:
     key: SigningKey
     clock_us: Callable[[], int]
     addresses: dict[str, LocalServer]
+    offered: Offered
     node: NodeOrchestrator
 
     @property
@@ -175,7 +203,15 @@ def settings() -> LeaseSettings:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, clock: SetClock, settings: LeaseSettings) -> AsyncIterator[House]:
+def offered() -> Offered:
+    """No handlers; overridden where there are some."""
+    return Offered()
+
+
+@pytest.fixture
+async def house(
+    tmp_path: Path, clock: SetClock, settings: LeaseSettings, offered: Offered
+) -> AsyncIterator[House]:
     async with AsyncExitStack() as resources:
         store = await open_store(tmp_path / "orchestrator.db", clock=clock)
         resources.push_async_callback(store.close)
@@ -196,20 +232,26 @@ async def house(tmp_path: Path, clock: SetClock, settings: LeaseSettings) -> Asy
         container.register(Store, states)
         for service in Tally(container).services():
             addresses["reducer/main"].add(service.register, service.servicer)
-        started = orchestrating(store, key, settings, addresses)
+        started = orchestrating(store, key, settings, addresses, offered)
         node, mesh = await resources.enter_async_context(started)
-        yield House(store, mesh, script, effect, settings, key, clock, addresses, node)
+        yield House(store, mesh, script, effect, settings, key, clock, addresses, offered, node)
 
 
 @asynccontextmanager
 async def orchestrating(
-    store: Store, key: SigningKey, settings: LeaseSettings, addresses: dict[str, LocalServer]
+    store: Store,
+    key: SigningKey,
+    settings: LeaseSettings,
+    addresses: dict[str, LocalServer],
+    offered: Offered,
 ) -> AsyncIterator[tuple[NodeOrchestrator, Mesh]]:
     """An orchestrator that is started, and the mesh that it belongs to."""
     runtime = _runtime(key, "orchestrator/main")
     server = LocalServer(runtime)
     mesh = Mesh({**addresses, "orchestrator/main": server})
-    node = Orchestrator(_container(store, key, settings, mesh, runtime))
+    container = _container(store, key, settings, mesh, runtime)
+    container.register(Offered, offered)
+    node = Orchestrator(container)
     for service in node.services():
         server.add(service.register, service.servicer)
     await node.start()
@@ -227,10 +269,9 @@ def successor(house: House) -> Callable[[], object]:
     @asynccontextmanager
     async def start() -> AsyncIterator[House]:
         await house.node.stop()
-        async with orchestrating(house.store, house.key, house.settings, house.addresses) as (
-            node,
-            mesh,
-        ):
+        async with orchestrating(
+            house.store, house.key, house.settings, house.addresses, house.offered
+        ) as (node, mesh):
             yield House(
                 house.store,
                 mesh,
@@ -240,6 +281,7 @@ def successor(house: House) -> Callable[[], object]:
                 house.key,
                 house.clock_us,
                 house.addresses,
+                house.offered,
                 node,
             )
 
