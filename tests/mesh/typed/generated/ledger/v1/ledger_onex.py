@@ -71,7 +71,7 @@ LEDGER = _onex.Contract(
 """The contract of LedgerService."""
 
 
-LedgerIntent: TypeAlias = "_onex.Intent[_audit_pb2.NoteRequest]"
+LedgerIntent: TypeAlias = _onex.Intent[_audit_pb2.NoteRequest]
 """What LedgerReducer may ask for."""
 
 
