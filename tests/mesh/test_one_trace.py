@@ -6,19 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from onex.v1 import orchestrator_pb2_grpc
 from onex_grpc.context import CallContext, enter_call
 from onex_grpc.rpc import Mesh
 from onex_grpc.telemetry import SpanKind, SpanRecord, Telemetry, names, render_tree
 from onex_grpc.testing.otlp import OtlpReceiver
+from orders.v1.fulfilment_onex import FulfilmentClient
+from orders.v1.fulfilment_pb2 import FulfilOrderRequest
 from servers.mesh import running_mesh
 from servers.supervisor import KINDS, MeshLayout, free_ports
-from servers.workflow import order_workflow
 
 DATA = Path(__file__).parents[2] / "servers" / "data"
 CLIENT = "onex.client.test"
-# Three of PLACE_ORDER, one each of CONFIRM_PAYMENT and SHIP_ORDER.
+# Three of PlaceOrder, one each of ConfirmPayment and ShipOrder.
 INTENTS = 5
+STEPS = (
+    "DeskService/ReadLine",
+    "PricingService/ParseLine",
+    "PricingService/PriceOrder",
+    "OrderService/PlaceOrder",
+    "OrderService/ConfirmPayment",
+    "OrderService/ShipOrder",
+)
 
 
 @pytest.fixture
@@ -44,10 +52,8 @@ async def test_one_order_is_one_trace(receiver: OtlpReceiver, tmp_path: Path) ->
     async with running_mesh(layout, print):
         mesh = Mesh(layout.addresses, telemetry=telemetry)
         enter_call(CallContext(correlation_id))
-        stub = mesh.stub(orchestrator_pb2_grpc.OrchestratorNodeServiceStub, "orchestrator")
-        await stub.ExecuteOrchestration(
-            order_workflow("order-one", correlation_id, csv_file.name, 2), timeout=30
-        )
+        request = FulfilOrderRequest(workflow_id="order-one", file=csv_file.name, line=2)
+        await FulfilmentClient(mesh).fulfil_order(request, timeout=30)
         await mesh.close()
         await telemetry.shutdown()
         receiver.wait_for(is_complete, timeout=15)
@@ -74,5 +80,5 @@ async def test_one_order_is_one_trace(receiver: OtlpReceiver, tmp_path: Path) ->
             created = spans[span.links[0][1]]
             assert (created.kind, created.node) == (SpanKind.PRODUCER, "reducer/orders")
     steps = [s.name for s in sorted(of_order, key=lambda s: s.start_ns) if s.name[:5] == "step "]
-    assert steps == [f"step {s}" for s in ("read", "parse", "price", "place", "pay", "ship")]
+    assert steps == [f"step orders.v1.{rpc}" for rpc in STEPS]
     assert any(s.name.startswith("store ") for s in of_order)

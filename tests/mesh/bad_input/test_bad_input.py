@@ -23,8 +23,7 @@ from onex.v1 import (
     reducer_pb2,
 )
 from onex_grpc.contract import data
-from orders.v1 import orders_pb2
-from servers.workflow import order_workflow
+from orders.v1 import desk_pb2, fulfilment_pb2, order_service_pb2, orders_pb2, pricing_pb2
 from tests.mesh.bad_input.served import Refused, Served
 
 if TYPE_CHECKING:
@@ -49,13 +48,18 @@ NOTHING_NEEDED = {
     "GetNodeHealth",
 }
 COMPUTE = "ComputeNodeService/ExecuteCompute"
+PRICE = "orders.v1.PricingService/PriceOrder"
 
 
-def compute(algorithm: str, value: data.JSON = None) -> compute_pb2.ModelContractCompute:
+def compute(algorithm: str, value: data.JSON | Message = None) -> compute_pb2.ModelContractCompute:
     return compute_pb2.ModelContractCompute(
         algorithm_config=compute_pb2.AlgorithmConfig(algorithm_type=algorithm),
         input_data=data.pack(value),
     )
+
+
+def parse(text: str) -> compute_pb2.ModelContractCompute:
+    return compute("orders.v1.PricingService/ParseLine", pricing_pb2.ParseLineRequest(text=text))
 
 
 def reduction(action: str, payload: Message | None = None, key: str = "k") -> Message:
@@ -195,11 +199,12 @@ def test_ids_that_differ_are_refused_by_field(mesh: Served) -> None:
         (compute("sum", "text"), "INVALID_CONTRACT"),
         (compute("sum", [1, "a"]), "INVALID_CONTRACT"),
         (compute("sum", [1e308] * 9), "INVALID_CONTRACT"),
-        (compute("orders.parse", "a\0,b"), "INVALID_CONTRACT"),
-        (compute("orders.parse", 'a\rb,"'), "INVALID_CONTRACT"),
-        (compute("orders.parse", "x" * 200_000), "INVALID_CONTRACT"),
-        (compute("orders.parse", f"1,2,2020-01-01,{'9' * 5000},1.00"), "INVALID_CONTRACT"),
-        (compute("orders.price", 5), "INVALID_CONTRACT"),
+        (parse("a\0,b"), "INVALID_CONTRACT"),
+        (parse('a\rb,"'), "INVALID_CONTRACT"),
+        (parse("x" * 200_000), "INVALID_CONTRACT"),
+        (parse(f"1,2,2020-01-01,{'9' * 5000},1.00"), "INVALID_CONTRACT"),
+        (compute(PRICE, 5), "INVALID_CONTRACT"),
+        (compute(PRICE, orders_pb2.Order()), "INVALID_CONTRACT"),
     ),
 )
 def test_bad_computations(mesh: Served, request_: Message, reason: str) -> None:
@@ -210,18 +215,39 @@ def test_bad_computations(mesh: Served, request_: Message, reason: str) -> None:
 
 @pytest.mark.parametrize("amount", ["abc", "Infinity", "nan", "1e9999999", "1e30", ""])
 def test_a_price_of_no_amount_is_refused(mesh: Served, amount: str) -> None:
-    request = compute("orders.price")
     line = orders_pb2.OrderLine(
         order_id="a", customer_id="1", order_date="2020-01-01", quantity=1, amount_usd=amount
     )
-    request.input_data.CopyFrom(data.pack(line))
     with pytest.raises(Refused, match="amount_usd"):
-        mesh.call(COMPUTE, request)
+        mesh.call(COMPUTE, compute(PRICE, pricing_pb2.PriceOrderRequest(line=line)))
 
 
-INJECTED = orders_pb2.PricedOrder(
-    line=orders_pb2.OrderLine(order_id="x\r\nBcc: e@x", customer_id="1", quantity=1)
-)
+def fulfil(file: str, line: int, key: str = "") -> orchestrator_pb2.ModelContractOrchestrator:
+    workflow_id = f"bad-{uuid.uuid4()}"
+    request = fulfilment_pb2.FulfilOrderRequest(workflow_id=workflow_id, file=file, line=line)
+    return orchestrator_pb2.ModelContractOrchestrator(
+        workflow_id=key or workflow_id, initial_state=data.pack(request)
+    )
+
+
+def unknown() -> orchestrator_pb2.ModelContractOrchestrator:
+    return orchestrator_pb2.ModelContractOrchestrator(
+        workflow_id="unknown", initial_state=data.pack(desk_pb2.ReadLineRequest())
+    )
+
+
+INJECTED = "x\r\nBcc: e@x"
+
+
+def place(order_id: str, line_id: str, cents: int = 1, key: str = "") -> Message:
+    line = orders_pb2.OrderLine(order_id=line_id, customer_id="1", quantity=1)
+    order = orders_pb2.PricedOrder(line=line, amount_cents=cents)
+    request = order_service_pb2.PlaceOrderRequest(order_id=order_id, order=order)
+    return reduction("PlaceOrder", request, key or order_id)
+
+
+def ship(key: str) -> Message:
+    return reduction("ShipOrder", order_service_pb2.ShipOrderRequest(order_id=key), key)
 
 
 @pytest.mark.parametrize(
@@ -229,13 +255,15 @@ INJECTED = orders_pb2.PricedOrder(
     _numbered(
         (reduction("FLY"), "INVALID_CONTRACT"),
         (reduction("\0"), "INVALID_CONTRACT"),
-        (reduction("SHIP_ORDER"), "ILLEGAL_TRANSITION"),
-        (reduction("SHIP_ORDER", key="\0../ключ"), "ILLEGAL_TRANSITION"),
-        (reduction("SHIP_ORDER", key="k" * 100_000), "INVALID_CONTRACT"),
-        (reduction("PLACE_ORDER"), "INVALID_CONTRACT"),
-        (reduction("PLACE_ORDER", orders_pb2.OrderLine()), "INVALID_CONTRACT"),
-        (reduction("PLACE_ORDER", orders_pb2.PricedOrder(amount_cents=-1)), "GUARD_REJECTED"),
-        (reduction("PLACE_ORDER", INJECTED), "GUARD_REJECTED"),
+        (ship("k"), "ILLEGAL_TRANSITION"),
+        (ship("\0../ключ"), "ILLEGAL_TRANSITION"),
+        (ship("k" * 100_000), "INVALID_CONTRACT"),
+        (reduction("PlaceOrder"), "INVALID_CONTRACT"),
+        (reduction("PlaceOrder", orders_pb2.OrderLine()), "INVALID_CONTRACT"),
+        (place("a", "a", key="b"), "INVALID_CONTRACT"),
+        (place("a", "b"), "GUARD_REJECTED"),
+        (place("a", "a", cents=-1), "GUARD_REJECTED"),
+        (place(INJECTED, INJECTED), "GUARD_REJECTED"),
     ),
 )
 def test_bad_actions(mesh: Served, request_: Message, reason: str) -> None:
@@ -306,11 +334,12 @@ def test_numbers_in_messages_are_exact(mesh: Served) -> None:
         (workflow("a", expression="1 +"), "INVALID_CONTRACT"),
         (workflow("a", expression="1/0"), "WORKFLOW_EXECUTION"),
         (workflow("a", expression="'x'"), "WORKFLOW_EXECUTION"),
-        *(
-            (order_workflow(f"bad-{line}", str(uuid.uuid4()), "cdnow_orders.csv", line), reason)
-            for line, reason in ((0, "WORKFLOW_EXECUTION"), (-5, "WORKFLOW_EXECUTION"))
-        ),
-        (order_workflow("bad-path", str(uuid.uuid4()), "../x", 1), "WORKFLOW_EXECUTION"),
+        (fulfil("orders.csv", 2, key="w"), "INVALID_CONTRACT"),
+        (fulfil("cdnow_orders.csv", 0), "INVALID_CONTRACT"),
+        (fulfil("cdnow_orders.csv", 1), "INVALID_CONTRACT"),
+        (fulfil("cdnow_orders.csv", 10**9), "FILE_MISSING"),
+        (fulfil("../x", 1), "INVALID_CONTRACT"),
+        (unknown(), "INVALID_CONTRACT"),
     ),
 )
 def test_bad_workflows(mesh: Served, request_: Message, reason: str) -> None:

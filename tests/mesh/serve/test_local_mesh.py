@@ -7,25 +7,25 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from onex.v1 import orchestrator_pb2, orchestrator_pb2_grpc, reducer_pb2, reducer_pb2_grpc
+from onex.v1 import reducer_pb2, reducer_pb2_grpc
 from onex_grpc.contract import data
 from onex_grpc.errors import ConfigurationError, TargetNotFoundError
 from onex_grpc.event import EventLog
 from onex_grpc.serve import Settings
 from onex_grpc.testing.mesh import LocalMesh
 from orders.v1 import orders_pb2
-from servers.compute import OrderCompute
-from servers.effect import OrderEffects
+from orders.v1.fulfilment_onex import FulfilmentClient
+from orders.v1.fulfilment_pb2 import FulfilOrderRequest, FulfilOrderResponse
+from servers.compute import OrderPricing
+from servers.effect import OrderDesk
 from servers.layout import settings_text
 from servers.mesh import SCHEMA
-from servers.orchestrator import OrderOrchestrator
-from servers.reducer import OrderReducer
+from servers.orchestrator import OrderFulfilment
+from servers.reducer import Orders
 from servers.supervisor import MeshLayout
-from servers.workflow import order_workflow
 from tests.store.server import PostgresServer
 
-NODES = [OrderOrchestrator, OrderReducer, OrderCompute, OrderEffects]
-CORRELATION = "0b1f3f6e-96b1-4a9e-9a5c-0f6d7a1c2b3d"
+NODES = [OrderFulfilment, Orders, OrderPricing, OrderDesk]
 
 
 @pytest.fixture
@@ -37,10 +37,9 @@ def settings(tmp_path: Path) -> Settings:
     return msgspec.convert(tomllib.loads(settings_text(layout, str(SCHEMA))), Settings)
 
 
-async def run_order(mesh: LocalMesh) -> orchestrator_pb2.ModelOrchestratorOutput:
-    stub = mesh.stub(orchestrator_pb2_grpc.OrchestratorNodeServiceStub, "orchestrator")
-    contract = order_workflow("order-7", CORRELATION, "orders.csv", 2)
-    return await stub.ExecuteOrchestration(contract, timeout=20)
+async def run_order(mesh: LocalMesh) -> FulfilOrderResponse:
+    request = FulfilOrderRequest(workflow_id="order-7", file="orders.csv", line=2)
+    return await FulfilmentClient(mesh.mesh).fulfil_order(request, timeout=20)
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +57,13 @@ async def test_order_goes_through_all_four_nodes(
         server: PostgresServer = request.getfixturevalue("postgres")
         settings = msgspec.structs.replace(settings, store=server.address)
     async with LocalMesh(NODES, settings=settings, state=tmp_path / "state") as mesh:
-        await run_order(mesh)
+        answer = await run_order(mesh)
         reducer = mesh.stub(reducer_pb2_grpc.ReducerNodeServiceStub, "reducer")
         order = await reducer.GetState(reducer_pb2.GetStateRequest(state_key="CD7"))
         event = await anext(EventLog(mesh.mesh).follow("order-events"))
     # Over the same state, the workflow is known and not run again.
     async with LocalMesh(NODES, settings=settings, state=tmp_path / "state") as mesh:
-        await run_order(mesh)
+        assert await run_order(mesh) == answer
         again = await mesh.stub(reducer_pb2_grpc.ReducerNodeServiceStub, "reducer").GetState(
             reducer_pb2.GetStateRequest(state_key="CD7")
         )
@@ -73,19 +72,20 @@ async def test_order_goes_through_all_four_nodes(
     assert list((tmp_path / "state").glob("*.db")) == [] or back_end == "sqlite"
     assert state.status == orders_pb2.ORDER_STATUS_SHIPPED
     assert state.details.amount_cents == 2850
+    assert answer.order == state
     assert event.topic == "order-events"
     assert again == order
 
 
 def test_two_nodes_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="same kind and name"):
-        LocalMesh([OrderCompute, OrderCompute])
+        LocalMesh([OrderPricing, OrderPricing])
 
 
 async def test_nodes_and_targets_that_are_not_there_are_named() -> None:
-    async with LocalMesh([OrderCompute]) as mesh:
-        assert mesh.node(OrderCompute).name == "compute/orders"
-        with pytest.raises(ConfigurationError, match="OrderReducer"):
-            mesh.node(OrderReducer)
+    async with LocalMesh([OrderPricing]) as mesh:
+        assert mesh.node(OrderPricing).name == "compute/orders"
+        with pytest.raises(ConfigurationError, match="Orders"):
+            mesh.node(Orders)
         with pytest.raises(TargetNotFoundError, match="compute/orders"):
             mesh.stub(reducer_pb2_grpc.ReducerNodeServiceStub, "reducer")

@@ -188,9 +188,9 @@ def test_mistake_is_told_in_one_line(folder: Path, arguments: list[str], said: s
 
 
 async def test_state_folder_belongs_to_one_process(folder: Path) -> None:
-    async with NodeProcess("servers.effect:OrderEffects", folder=folder) as first:
+    async with NodeProcess("servers.effect:OrderDesk", folder=folder) as first:
         second = await asyncio.to_thread(
-            onex, "serve", "servers.effect:OrderEffects", "--port", "0", folder=folder
+            onex, "serve", "servers.effect:OrderDesk", "--port", "0", folder=folder
         )
         pid = first.pid
 
@@ -201,7 +201,7 @@ async def test_state_folder_belongs_to_one_process(folder: Path) -> None:
 
 def test_state_folder_that_cannot_be_written_is_named(folder: Path) -> None:
     (folder / "taken").write_text("a file, not a folder")
-    done = onex("serve", "servers.effect:OrderEffects", "--state", "taken", folder=folder)
+    done = onex("serve", "servers.effect:OrderDesk", "--state", "taken", folder=folder)
 
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
