@@ -267,10 +267,19 @@ async def test_stream_reduction_answers_each_action(doors: Doors) -> None:
 
 
 async def test_stream_reduction_ends_with_the_first_refusal(doors: Doors) -> None:
-    requests = [book("ended", 1), book("ended", -2), book("ended", 4)]
-    outputs = aiter(doors.generic.StreamReduction(iter(requests)))
+    answered = asyncio.Event()
+
+    async def requests() -> AsyncIterator[reducer_pb2.ModelContractReducer]:
+        yield book("ended", 1)
+        # gRPC may drop responses that were not read before an error came.
+        await answered.wait()
+        yield book("ended", -2)
+        yield book("ended", 4)
+
+    outputs = aiter(doors.generic.StreamReduction(requests()))
 
     assert (await anext(outputs)).state_metadata.version == 1
+    answered.set()
     with pytest.raises(GuardRejectedError):
         await anext(outputs)
     assert (await doors.account("ended"))[0].balance == 1
