@@ -101,9 +101,9 @@ class _StepStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepStatus
     STEP_STATUS_COMPLETED: _StepStatus.ValueType  # 1
     """Ended with an output."""
     STEP_STATUS_FAILED: _StepStatus.ValueType  # 2
-    """Failed, and the workflow with it."""
+    """Failed, and the workflow with it; unless the node's own code, which runs the workflow, has caught the error."""
     STEP_STATUS_SKIPPED: _StepStatus.ValueType  # 3
-    """Failed or not to be run, and the workflow went on."""
+    """Failed, not to be run, or given up by the node's own code; the workflow went on."""
 
 class StepStatus(_StepStatus, metaclass=_StepStatusEnumTypeWrapper):
     """StepStatus is where a step stands."""
@@ -113,9 +113,9 @@ STEP_STATUS_UNSPECIFIED: StepStatus.ValueType  # 0
 STEP_STATUS_COMPLETED: StepStatus.ValueType  # 1
 """Ended with an output."""
 STEP_STATUS_FAILED: StepStatus.ValueType  # 2
-"""Failed, and the workflow with it."""
+"""Failed, and the workflow with it; unless the node's own code, which runs the workflow, has caught the error."""
 STEP_STATUS_SKIPPED: StepStatus.ValueType  # 3
-"""Failed or not to be run, and the workflow went on."""
+"""Failed, not to be run, or given up by the node's own code; the workflow went on."""
 Global___StepStatus: _TypeAlias = StepStatus  # noqa: Y015
 
 @_typing.final
@@ -303,7 +303,9 @@ class ModelContractOrchestrator(_message.Message):
 
     @_builtins.property
     def conflict_resolution(self) -> Global___ConflictResolution:
-        """conflict_resolution says what a failed step does to the workflow; it is aborted where this is absent."""
+        """conflict_resolution says what a failed step does to the workflow. Where it is absent, a graph is aborted; for the
+        node's own code its contract says how steps are retried, and continue_on_error is refused.
+        """
 
     @_builtins.property
     def initial_state(self) -> _common_pb2.Data:
@@ -339,7 +341,9 @@ class WorkflowStepResult(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     EXECUTION_TIME_FIELD_NUMBER: _builtins.int
     step_id: _builtins.str
-    """step_id is that of the step; the action's id for a task delegated by ExecuteAction."""
+    """step_id is that of the step; `package.Service/Rpc#hash.count` for a call of the node's own code; the action's id for
+    a task delegated by ExecuteAction.
+    """
     status: Global___StepStatus.ValueType
     """status is how the step ended."""
     attempts: _builtins.int
@@ -469,7 +473,9 @@ class OrchestrationResult(_message.Message):
     """status is how the workflow ended."""
     @_builtins.property
     def step_results(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowStepResult]:
-        """step_results are the outcomes, in the order in which the steps are written."""
+        """step_results are the outcomes, in the order in which the steps are written; those of the node's own code in the
+        order in which they ended.
+        """
 
     @_builtins.property
     def responses(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Data]:
@@ -503,11 +509,11 @@ class OrchestrationMetadata(_message.Message):
     SUCCESS_RATE_FIELD_NUMBER: _builtins.int
     COORDINATION_TYPE_FIELD_NUMBER: _builtins.int
     total_steps: _builtins.int
-    """total_steps is the number of steps."""
+    """total_steps is the number of steps; those of the node's own code as far as they were taken."""
     success_rate: _builtins.float
-    """success_rate is completed over all steps: 0.0 to 1.0."""
+    """success_rate is completed over all steps: 0.0 to 1.0; 1.0 without any."""
     coordination_type: Global___WorkflowCoordination.ValueType
-    """coordination_type is the pattern that was used."""
+    """coordination_type is the pattern that was used; absent for the node's own code."""
     @_builtins.property
     def execution_time(self) -> _duration_pb2.Duration:
         """execution_time is the time from start to end, waits and crashes included."""

@@ -59,7 +59,8 @@ class OrchestratorNodeServiceServicer(object):
     def ExecuteOrchestration(self, request, context):
         """ExecuteOrchestration runs a workflow to its end. A deadline ends the waiting, not the workflow. ALREADY_EXISTS: the
         workflow_id is that of another content; ABORTED with reason LEASE_CONFLICT: another orchestrator runs it; the
-        status of the first cause with reason WORKFLOW_EXECUTION: a step failed.
+        status of the first cause with reason WORKFLOW_EXECUTION: a step of a graph failed; any other status and reason: what
+        the node's own code failed with.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

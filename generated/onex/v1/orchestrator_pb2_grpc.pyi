@@ -19,7 +19,8 @@ class OrchestratorNodeServiceStub:
     ExecuteOrchestration: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ModelContractOrchestrator, _orchestrator_pb2.ModelOrchestratorOutput]
     """ExecuteOrchestration runs a workflow to its end. A deadline ends the waiting, not the workflow. ALREADY_EXISTS: the
     workflow_id is that of another content; ABORTED with reason LEASE_CONFLICT: another orchestrator runs it; the
-    status of the first cause with reason WORKFLOW_EXECUTION: a step failed.
+    status of the first cause with reason WORKFLOW_EXECUTION: a step of a graph failed; any other status and reason: what
+    the node's own code failed with.
     """
     StreamOrchestration: _aio.StreamStreamMultiCallable[_orchestrator_pb2.ModelContractOrchestrator, _orchestrator_pb2.ModelOrchestratorOutput]
     """StreamOrchestration runs workflows one after another and answers each at its end. The first that fails ends the
@@ -42,7 +43,8 @@ class OrchestratorNodeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_orchestrator_pb2.ModelOrchestratorOutput]:
         """ExecuteOrchestration runs a workflow to its end. A deadline ends the waiting, not the workflow. ALREADY_EXISTS: the
         workflow_id is that of another content; ABORTED with reason LEASE_CONFLICT: another orchestrator runs it; the
-        status of the first cause with reason WORKFLOW_EXECUTION: a step failed.
+        status of the first cause with reason WORKFLOW_EXECUTION: a step of a graph failed; any other status and reason: what
+        the node's own code failed with.
         """
 
     @_abc_1.abstractmethod
