@@ -81,12 +81,14 @@ def _cut(
     cut = descriptor_pb2.FileDescriptorProto(
         name=file.name,
         package=file.package,
-        syntax=file.syntax,
         options=file.options,
         dependency=imports,
         message_type=[schema.messages[name].proto for name in names if name in schema.messages],
         enum_type=[_enum(schema.enums[name]) for name in names if name in schema.enums],
     )
+    # An empty syntax is not the same as none.
+    if file.HasField("syntax"):
+        cut.syntax = file.syntax
     if file.HasField("edition"):
         cut.edition = file.edition
     return cut
