@@ -22,7 +22,7 @@ from onex_grpc.telemetry import Telemetry
 from onex_grpc.telemetry.tree import render_tree
 from onex_grpc.testing.otlp import OtlpReceiver
 from servers.audit import Audit, count
-from servers.driver import Driver, Rows, root_cause
+from servers.driver import Driver, Rows
 from servers.mesh import running_mesh
 from servers.orders_file import OrderRow, OrdersFile, RowError, open_orders
 from servers.progress import Progress
@@ -103,7 +103,7 @@ async def _demo(orders: OrdersFile, state: Path) -> tuple[Audit, list[str]]:
             tree = render_tree([s for s in receiver.spans if s.trace_id == trace_id])
             progress.say(f"trace of the order in line {orders.lines[0]}:\n{tree}")
     for line, fault in sorted(driver.rejected.items()):
-        progress.say(f"rejected line {line}: {root_cause(fault).message}")
+        progress.say(f"rejected line {line}: {fault.message}")
     return audit, _disagreements(audit, rows, driver)
 
 

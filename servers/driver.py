@@ -12,9 +12,9 @@ from onex.v1 import intent_pb2, intent_pb2_grpc
 from onex_grpc.context import CallContext, enter_call
 from onex_grpc.errors import (
     CallCancelledError,
+    ContractValidationError,
     OnexError,
     UnavailableError,
-    WorkflowExecutionError,
 )
 from orders.v1.fulfilment_onex import FulfilmentClient
 from orders.v1.fulfilment_pb2 import FulfilOrderRequest
@@ -30,11 +30,6 @@ _PAUSE_SECONDS = 0.1
 Rows = Mapping[int, OrderRow | RowError]
 
 
-def root_cause(fault: OnexError) -> OnexError:
-    """The failure at the bottom of a chain of causes."""
-    return root_cause(fault.causes[0]) if fault.causes else fault
-
-
 class Driver:
     """An outside client of the mesh: it knows a file and line numbers, nothing else.
 
@@ -46,7 +41,7 @@ class Driver:
         self._orders = orders
         self._progress = progress
         self._ended = 0
-        self.rejected: dict[int, WorkflowExecutionError] = {}
+        self.rejected: dict[int, ContractValidationError] = {}
         # The one order whose trace is recorded, whatever the sampling of the others.
         self.traced = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
@@ -79,7 +74,7 @@ class Driver:
             )
             try:
                 await _call_until_answered(client, request)
-            except WorkflowExecutionError as fault:
+            except ContractValidationError as fault:
                 self.rejected[line] = fault
             self._ended += 1
             self._progress(self._ended)

@@ -48,7 +48,7 @@ def test_twice_on_one_state_gives_the_same_totals(tmp_path: Path) -> None:
         done = run_demo("--orders", "40", "--state", str(tmp_path / "state"))
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == expected(40)
-    assert "ExecuteOrchestration" in done.stderr
+    assert "FulfilmentService/FulfilOrder" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
