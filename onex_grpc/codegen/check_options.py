@@ -26,14 +26,19 @@ _NEWER: Final = "generate with the onex-grpc whose options.proto the contract is
 
 def check_options(scope: Scope) -> Iterator[Fault]:
     """That each option has a node, each file that imports options has one, and all are readable."""
-    if not scope.generated:
-        yield _nothing(scope.schema)
-        return
-    newer = _newer_extensions(scope.schema)
+    newer, found = _newer_extensions(scope.schema), list[Fault]()
     for service, raw in scope.raw_services():
         if service not in scope.schema.nodes:
-            yield from _without_node(scope, service, raw)
-        yield from _unreadable(scope, service, raw, newer)
+            found.extend(_without_node(scope, service, raw))
+        found.extend(_unreadable(scope, service, raw, newer))
+    yield from found
+    if scope.generated:
+        yield from _imported_for_nothing(scope)
+    elif not found:
+        yield _nothing(scope.schema)
+
+
+def _imported_for_nothing(scope: Scope) -> Iterator[Fault]:
     with_services = {scope.file_of(service) for service, _ in scope.raw_services()}
     for file in scope.schema.to_generate:
         imported = _OPTIONS in scope.schema.files[file].dependency
@@ -47,7 +52,8 @@ def check_options(scope: Scope) -> Iterator[Fault]:
 
 def _nothing(schema: Schema) -> Fault:
     first, count = schema.to_generate[0], len(schema.to_generate)
-    others = f" and of {count - 1} other files" if count > 1 else ""
+    files = "1 other file" if count == 2 else f"{count - 1} other files"
+    others = f" and of {files}" if count > 1 else ""
     return Fault(
         Place(first),
         f"no service of it{others} is a node, so there is nothing to generate",

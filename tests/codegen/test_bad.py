@@ -130,3 +130,74 @@ def compile_with(folder: Path, node: str, *of_rpc: str) -> subprocess.CompletedP
         )
     )
     return protoc(f"--onex_out={folder}", "ask.proto", include=folder)
+
+
+NODE = """
+syntax = "proto3";
+package {0}.v1;
+import "onex/v1/options.proto";
+message AskRequest {{}}
+service {0}Service {{
+  option (onex.v1.node) = {{type: NODE_TYPE_COMPUTE version: "1.0.0"}};
+  rpc Ask(AskRequest) returns (AskRequest);
+}}
+"""
+PLAIN = """
+syntax = "proto3";
+package {0}.v1;
+import "onex/v1/options.proto";
+message AskRequest {{}}
+service {0}Service {{
+  rpc Ask(AskRequest) returns (AskRequest);
+}}
+"""
+MESSAGE = """
+syntax = "proto3";
+package {0}.v1;
+message Nothing {{}}
+"""
+
+
+def run_together(folder: Path, **protos: str) -> subprocess.CompletedProcess[str]:
+    for name, text in protos.items():
+        (folder / f"{name}.proto").write_text(text.format(name))
+    files = [f"{name}.proto" for name in protos]
+    return protoc(f"--onex_out={folder}", *files, include=folder)
+
+
+def test_a_file_with_options_and_services_but_no_node_is_refused(tmp_path: Path) -> None:
+    run = run_together(tmp_path, one=NODE, two=PLAIN, three=MESSAGE)
+    assert run.returncode == 1
+    assert "two.proto: imports onex/v1/options.proto, but no service of it is a node;" in run.stderr
+    assert "one.proto:" not in run.stderr
+    assert "three.proto:" not in run.stderr
+
+
+def test_a_run_without_any_node_is_refused_loudly(tmp_path: Path) -> None:
+    run = run_together(tmp_path, one=MESSAGE, two=MESSAGE)
+    assert run.returncode == 1
+    said = "one.proto: no service of it and of 1 other file is a node, so there is nothing"
+    assert said in run.stderr
+
+
+def test_files_without_services_need_no_node(tmp_path: Path) -> None:
+    run = run_together(tmp_path, one=NODE, two=MESSAGE)
+    assert (run.stderr, run.returncode) == ("", 0)
+
+
+def test_two_files_of_one_module_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "my-a.proto").write_text(NODE.format("one"))
+    (tmp_path / "my_a.proto").write_text(NODE.format("two"))
+    run = protoc(f"--onex_out={tmp_path}", "my-a.proto", "my_a.proto", include=tmp_path)
+    assert run.returncode == 1
+    assert "my_a.proto: its Python module would be that of my-a.proto;" in run.stderr
+
+
+def test_a_node_of_an_imported_file_counts(tmp_path: Path) -> None:
+    (tmp_path / "one.proto").write_text(NODE.format("one"))
+    two = NODE.format("two").replace('"1.0.0"', '"1.0.0" name: "one"')
+    (tmp_path / "two.proto").write_text(two.replace("import", 'import "one.proto";\nimport', 1))
+    run = protoc(f"--onex_out={tmp_path}", "two.proto", include=tmp_path)
+    assert run.returncode == 1
+    said = "twoService is the node compute/one, and so is one.v1.oneService (one.proto:7);"
+    assert f"two.proto:8: {said}" in run.stderr
