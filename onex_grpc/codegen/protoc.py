@@ -69,11 +69,17 @@ def compile_protos(protos: Sequence[Path], roots: Sequence[Path], out: Path) -> 
     run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     lines = (run.stdout + run.stderr).splitlines()
     messages = [
-        line.removeprefix(_OUR_ERRORS)
-        for line in lines
-        if line.strip() and not _UNUSED_IMPORT.search(line)
+        _short(line, roots) for line in lines if line.strip() and not _UNUSED_IMPORT.search(line)
     ]
     return Compiled(run.returncode == 0, messages)
+
+
+def _short(line: str, roots: Sequence[Path]) -> str:
+    """A message that names a file as imports do, whoever it is of."""
+    line = line.removeprefix(_OUR_ERRORS)
+    for root in roots:
+        line = line.removeprefix(f"{root}/")
+    return line
 
 
 def _program(name: str, beside: Path) -> Path:

@@ -56,10 +56,10 @@ def roots_of(protos: Sequence[Path], given: Sequence[Path]) -> list[Path]:
         # Deeper ones first: protoc names a file by the first folder that it is below.
         roots = dict.fromkeys(map(_root_of, protos))
         return sorted(roots, key=lambda root: len(root.parts), reverse=True)
-    roots_given = [_absolute(path) for path in given]
-    for path in roots_given:
+    for path in given:
         if not path.is_dir():
             raise ConfigurationError(f"-I {path} is no folder; give one that imports start from")
+    roots_given = [_absolute(path) for path in given]
     for proto in protos:
         if not any(proto.is_relative_to(root) for root in roots_given):
             raise ConfigurationError(

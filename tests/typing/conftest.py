@@ -36,7 +36,7 @@ class Said:
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Messages and nodes of the protos of the goldens."""
     out = tmp_path_factory.mktemp("typing") / "generated"
-    command = [BIN / "onex", "generate", "tests/codegen/protos", "--out", out]
+    command = [str(BIN / "onex"), "generate", "tests/codegen/protos", "--out", str(out)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=60, capture_output=True)
     return out
 
