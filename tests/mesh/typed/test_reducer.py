@@ -367,6 +367,7 @@ async def test_the_node_says_what_its_contract_is(doors: Doors) -> None:
 
     node = (await stub.DescribeNode(node_pb2.DescribeNodeRequest())).node
 
+    assert node.contract.service == "ledger.v1.LedgerService"
     assert node.contract.fingerprint == LEDGER.fingerprint
     assert node.contract.state == "ledger.v1.Account"
     assert list(node.contract.emits) == ["ledger.v1.AuditService/Note"]
