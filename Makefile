@@ -96,9 +96,10 @@ demo: $(STAMP)  ## process real orders in four processes: ORDERS=n|all CSV=file 
 serve: $(STAMP)  ## run the four servers until Ctrl-C: STATE=dir PORTS=effect,compute,reducer,orchestrator
 	@exec $(PY) -m servers.serve --state "$(or $(STATE),.onex)" $(if $(PORTS),--ports "$(PORTS)")
 
-bench: $(STAMP)  ## what a call and a workflow cost
+bench: $(STAMP)  ## what a call, a workflow and code generation cost
 	@$(PY) -m bench.call
 	@$(PY) -m bench.workflow
+	@$(PY) -m bench.codegen
 
 clean:  ## remove everything that is built, except .venv
 	@rm -rf build dist .generated.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
