@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from onex_grpc.typed.contract import Contract, Rpc
 
 S = TypeVar("S", bound=Message)
-A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
 I_co = TypeVar("I_co", bound="Intent[Any]", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Reduction(Generic[S, A, I_co]):
+class Reduction(Generic[S, A_co, I_co]):
     """The new state, the answer and the wished side effects of one action.
 
     Attributes:
@@ -33,7 +33,7 @@ class Reduction(Generic[S, A, I_co]):
     """
 
     state: S
-    response: A
+    response: A_co
     intents: Sequence[I_co] = ()
 
 
@@ -95,6 +95,7 @@ def _intents(who: str, intents: object, contract: Contract) -> Sequence[intent_p
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, Message):
-        return f"a {value.DESCRIPTOR.full_name}"
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    if value is None:
+        return "nothing"
+    name = value.DESCRIPTOR.full_name if isinstance(value, Message) else type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
