@@ -133,6 +133,13 @@ if TYPE_CHECKING:
         Telemetry,
         configure_logging,
     )
+    from onex_grpc.workflow import (
+        StepCall,
+        StepCalls,
+        WorkflowCall,
+        WorkflowHandler,
+        WorkflowHandlers,
+    )
 
 __all__ = [
     "NO_TELEMETRY",
@@ -219,6 +226,8 @@ __all__ = [
     "StateMachine",
     "StateUpdateConflictError",
     "Status",
+    "StepCall",
+    "StepCalls",
     "StoreError",
     "StoreInUseError",
     "TargetNotFoundError",
@@ -232,7 +241,10 @@ __all__ = [
     "UnimplementedError",
     "VersionIncompatibleError",
     "Violation",
+    "WorkflowCall",
     "WorkflowExecutionError",
+    "WorkflowHandler",
+    "WorkflowHandlers",
     "WorkflowNotFoundError",
     "configure_logging",
     "current_call",
@@ -240,6 +252,7 @@ __all__ = [
 ]
 
 _PLACES: Final = {
+    "NO_TELEMETRY": "telemetry",
     "ActionExpiredError": "errors",
     "Admit": "rpc",
     "Algorithm": "compute",
@@ -294,7 +307,6 @@ _PLACES: Final = {
     "Method": "rpc",
     "Middleware": "rpc",
     "ModelONEXContainer": "container",
-    "NO_TELEMETRY": "telemetry",
     "Node": "node",
     "NodeCompute": "node",
     "NodeEffect": "node",
@@ -324,6 +336,8 @@ _PLACES: Final = {
     "StateMachine": "reducer",
     "StateUpdateConflictError": "errors",
     "Status": "errors",
+    "StepCall": "workflow",
+    "StepCalls": "workflow",
     "StoreError": "errors",
     "StoreInUseError": "errors",
     "TargetNotFoundError": "errors",
@@ -337,7 +351,10 @@ _PLACES: Final = {
     "UnimplementedError": "errors",
     "VersionIncompatibleError": "errors",
     "Violation": "errors",
+    "WorkflowCall": "workflow",
     "WorkflowExecutionError": "errors",
+    "WorkflowHandler": "workflow",
+    "WorkflowHandlers": "workflow",
     "WorkflowNotFoundError": "errors",
     "configure_logging": "telemetry",
     "current_call": "context",

@@ -95,6 +95,7 @@ class StepCalls:
         self._replay = replay
         self._names = StepNames()
         self._stopped = False
+        self._overlapping = False
         self._under_way: set[asyncio.Task[object]] = set()
 
     async def call(self, step: StepCall[R]) -> R:
@@ -139,6 +140,7 @@ class StepCalls:
         if task is None:
             raise AssertionError("a coroutine runs in a task")
         self._under_way.add(task)
+        self._overlapping |= len(self._under_way) > 1
         try:
             await self._replay.settled()
             await before_step(self._journal, kind)
@@ -153,7 +155,11 @@ class StepCalls:
         finally:
             self._under_way.discard(task)
         await self._refuse_stopped()
-        fold_step(self._journal, kind, outcome)
+        if self._overlapping:
+            # Which of them ended first may decide what comes next; repeated, it might be another.
+            self._journal.fold(outcome.result, outcome.record)
+        else:
+            fold_step(self._journal, kind, outcome)
         write_behind(self._journal, kind)
         return outcome.result
 

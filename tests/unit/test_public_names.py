@@ -11,7 +11,17 @@ import pytest
 import onex_grpc
 from onex_grpc import errors
 
-FACES = ("compute", "effect", "event", "node", "reducer", "rpc", "serve", "telemetry")
+FACES = (
+    "compute",
+    "effect",
+    "event",
+    "node",
+    "reducer",
+    "rpc",
+    "serve",
+    "telemetry",
+    "workflow",
+)
 
 
 def type_checker_names() -> list[str]:

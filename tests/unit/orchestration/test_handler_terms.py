@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from typing import TYPE_CHECKING
@@ -17,11 +18,13 @@ from onex.v1 import (
 from onex_grpc.contract import data
 from onex_grpc.errors import (
     AlgorithmNotFoundError,
+    NodeUnavailableError,
     OnexError,
     StaleFenceError,
 )
 from onex_grpc.lease.token import sign_token
 from onex_grpc.store.model import LeaseRequest
+from onex_grpc.workflow import durability, imperative
 from tests.unit.orchestration.callees import (
     Callees,
     Contract,
@@ -238,3 +241,58 @@ async def test_many_workflows_in_one_stream(house: House, successor: Successor) 
 
         stream = one.orchestrator.StreamOrchestration(several())
         assert [answers(output) async for output in stream] == [["x"], ["y"]]
+
+
+@pytest.mark.parametrize(("overlapping", "commits"), [(False, 2), (True, 3)])
+async def test_the_order_of_overlapping_steps_is_durable_before_anything_is_built_on_it(
+    house: House,
+    node: Callees,
+    successor: Successor,
+    monkeypatch: pytest.MonkeyPatch,
+    overlapping: bool,
+    commits: int,
+) -> None:
+    monkeypatch.setattr(durability, "_LAG", 3600.0)
+
+    async def handler(request: StringValue, calls: StepCalls) -> StringValue:
+        if overlapping:
+            await asyncio.gather(node.reduce(calls, "a"), node.reduce(calls, "b"))
+        else:
+            await node.reduce(calls, "a")
+            await node.reduce(calls, "b")
+        await node.reduce(calls, "c")
+        return request
+
+    async with restarted(house, handler, successor) as one:
+        assert (await run(one, asked())).epoch == commits
+
+
+async def test_a_handler_that_does_not_end_keeps_no_process_alive(
+    house: House,
+    node: Callees,
+    successor: Successor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(imperative, "_STOPPING", 0.05)
+    begun, let_go = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: StringValue, calls: StepCalls) -> StringValue:
+        begun.set()
+        while not let_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await let_go.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await node.effect(calls, "never")
+        return request
+
+    async with restarted(house, handler, successor) as one:
+        waiting = asyncio.create_task(run(one, asked()))
+        await begun.wait()
+        await one.node.stop()
+        with pytest.raises(NodeUnavailableError):
+            await waiting
+        assert "does not end when it is cancelled" in caplog.text
+        let_go.set()
+        assert (await state_of(one)).status == orchestrator_pb2.WORKFLOW_STATUS_RUNNING
+    assert not house.script.calls
