@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from onex.v1 import common_pb2
@@ -20,7 +21,7 @@ _RPC: Final = re.compile(r"\w+(\.\w+)*/\w+", re.ASCII)
 
 def check_emits(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
     """The rpcs of effects that a reducer may ask for by intents."""
-    service, seen = simple_name(node.service), set[str]()
+    service = simple_name(node.service)
     if not node.options.emits:
         return
     if node.options.type != common_pb2.NODE_TYPE_REDUCER:
@@ -30,11 +31,10 @@ def check_emits(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
             "remove it: only reducers ask for effects by intents; others have depends_on",
         )
         return
-    for name in node.options.emits:
+    for name, count in Counter(node.options.emits).items():
         what, remedy = _fault(scope, name)
-        if name in seen:
-            what, remedy = f"emits {name} twice", "name it once"
-        seen.add(name)
+        if count > 1 and not what:
+            what, remedy = f"emits {name} {count} times", "name it once"
         if what:
             yield Fault(scope.of_node(node, "emits"), f"{service} {what}", remedy)
 

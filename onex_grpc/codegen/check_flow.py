@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from onex_grpc.codegen.check_node import kind_of
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
 
 def check_depends_on(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
     """The services that a node depends on."""
-    service, seen = simple_name(node.service), set[str]()
-    for name in node.options.depends_on:
+    service = simple_name(node.service)
+    for name, count in Counter(node.options.depends_on).items():
         what, remedy = _fault(scope, node, name)
-        if name in seen:
-            what, remedy = f"depends on {name} twice", "name it once"
-        seen.add(name)
+        if count > 1 and not what:
+            what, remedy = f"depends on {name} {count} times", "name it once"
         if what:
             yield Fault(scope.of_node(node, "depends_on"), f"{service} {what}", remedy)
 

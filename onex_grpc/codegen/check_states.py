@@ -93,7 +93,9 @@ def _transitions(
                     what = f"{name} has {state!r} in {field}{_no_state(state, enum)}"
                     yield Fault(place, what, _known(state, enum, states))
                 elif count > 1:
-                    yield Fault(place, f"{name} has {state} twice in {field}", "name it once")
+                    yield Fault(
+                        place, f"{name} has {state} {count} times in {field}", "name it once"
+                    )
 
 
 def _no_state(name: str, enum: EnumType) -> str:
