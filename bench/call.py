@@ -2,8 +2,10 @@
 
 Full: headers with lease, epoch, action and trace; lease admission (the token's signature verified
 once); deadline; checks of the message; a span at both ends to a live OTLP collector, 1 % or 100 %
-of them sampled; durations at both ends. Bare: generated code on grpc.aio. Each client and server
-is a process with uvloop; the ratios are medians over rounds in which all take turns.
+of them sampled; durations at both ends. Bare: generated code on grpc.aio. Typed: all that full has,
+from a generated client to a generated node, against full, which is the generic service with less
+than a node behind it. Each client and server is a process with uvloop; the ratios are medians over
+rounds in which all take turns.
 
     python -m bench.call [--json] [--rounds N]
 """
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CONCURRENCY: Final = (1, 64)
-_VARIANTS: Final = ("bare", "1pct", "100pct")
+_VARIANTS: Final = ("bare", "1pct", "100pct", "typed")
+_KINDS: Final = {"bare": "bare", "1pct": "full", "100pct": "full", "typed": "typed"}
 _SAMPLING: Final = {"1pct": "0.01", "100pct": "1.0"}
 _SECONDS: Final = 0.6
 Results = dict[tuple[str, int], list[float]]
@@ -71,7 +74,7 @@ def _environment(variant: str, sink: str) -> Mapping[str, str]:
     return {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{sink}",
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
-        "OTEL_TRACES_SAMPLER_ARG": _SAMPLING[variant],
+        "OTEL_TRACES_SAMPLER_ARG": _SAMPLING.get(variant, _SAMPLING["1pct"]),
         # Short, so that a round's spans are exported within it and paid for by it.
         "OTEL_BSP_SCHEDULE_DELAY": "100",
         "OTEL_METRIC_EXPORT_INTERVAL": "1000",
@@ -85,7 +88,7 @@ def measure(rounds: int) -> Results:
         sink = _Process(stack, "sink", environment={}).first_line
         drivers: dict[str, _Process] = {}
         for variant in _VARIANTS:
-            kind = "bare" if variant == "bare" else "full"
+            kind = _KINDS[variant]
             environment = _environment(variant, sink)
             port = _Process(stack, "serve", kind, environment=environment).first_line
             drivers[variant] = _Process(stack, "drive", kind, port, environment=environment)
@@ -108,10 +111,9 @@ def _size(driver: _Process, concurrency: int) -> int:
     return max(64, round(calls / seconds * _SECONDS / 64) * 64)
 
 
-def _ratio(results: Results, variant: str, concurrency: int) -> float:
-    bare = results["bare", concurrency]
-    pairs = zip(results[variant, concurrency], bare, strict=True)
-    return statistics.median(full / raw for full, raw in pairs)
+def _ratio(results: Results, variant: str, concurrency: int, over: str = "bare") -> float:
+    pairs = zip(results[variant, concurrency], results[over, concurrency], strict=True)
+    return statistics.median(one / other for one, other in pairs)
 
 
 def main() -> None:
@@ -127,19 +129,23 @@ def main() -> None:
         for c in _CONCURRENCY
         for variant in _SAMPLING
     }
+    typed = {f"c{c}": round(_ratio(results, "typed", c, over="1pct"), 3) for c in _CONCURRENCY}
     if options.json:
-        print(json.dumps({"grpcio": grpc.__version__, "ratio": ratio, "raw_us": raw}))
+        figures = {"ratio": ratio, "raw_us": raw, "typed_over_generic": typed}
+        print(json.dumps({"grpcio": grpc.__version__, **figures}))
     else:
-        _print_table(ratio, raw)
+        _print_table(ratio, raw, typed)
 
 
-def _print_table(ratio: Mapping[str, float], raw: Mapping[str, float]) -> None:
+def _print_table(
+    ratio: Mapping[str, float], raw: Mapping[str, float], typed: Mapping[str, float]
+) -> None:
     table = Table(title=f"a call with everything on / bare grpc.aio {grpc.__version__}")
-    for column in ("concurrency", "bare, us", "1 % sampled", "100 % sampled"):
+    for column in ("concurrency", "bare, us", "1 % sampled", "100 % sampled", "typed / generic"):
         table.add_column(column, justify="right")
     for concurrency in _CONCURRENCY:
         name = f"c{concurrency}"
-        figures = (ratio[f"{name}_1pct"], ratio[f"{name}_100pct"])
+        figures = (ratio[f"{name}_1pct"], ratio[f"{name}_100pct"], typed[name])
         table.add_row(
             str(concurrency), f"{raw[name]:.0f}", *(f"{figure:.2f}x" for figure in figures)
         )

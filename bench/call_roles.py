@@ -1,7 +1,8 @@
 """The processes of `bench.call`: a collector, servers and clients, bare and with everything on.
 
-Run as `python -m bench.call_roles sink`, `… serve bare|full` or `… drive bare|full PORT`; the first
-two print their port, a driver answers each line `CALLS CONCURRENCY` with the seconds it took.
+Run as `python -m bench.call_roles sink`, `… serve KIND` or `… drive KIND PORT`, where KIND is bare,
+full or typed; the first two print their port, a driver answers each line `CALLS CONCURRENCY` with
+the seconds it took.
 """
 
 from __future__ import annotations
@@ -22,17 +23,21 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_pb
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as trace_grpc
 
 from onex.v1 import common_pb2, compute_pb2, compute_pb2_grpc
+from onex_grpc.container import ModelONEXContainer
 from onex_grpc.context import CallContext, LeaseClaim, enter_call
 from onex_grpc.lease.admission import LeaseAdmission
 from onex_grpc.lease.keys import PinnedKeys, SigningKey
 from onex_grpc.lease.token import sign_token
 from onex_grpc.lease.verifier import TokenVerifier
+from onex_grpc.node import Service
 from onex_grpc.rpc import CallRuntime, ClientOptions, Mesh, Server, ServerOptions
 from onex_grpc.store.model import LeaseGrant
 from onex_grpc.telemetry import Telemetry
+from orders.v1 import orders_pb2, pricing_pb2
+from orders.v1.pricing_onex import PricingClient, PricingCompute
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 _KEY: Final = SigningKey.of(bytes(range(32)))
 _OPTIONS: Final = [("grpc.so_reuseport", 0)]
@@ -48,6 +53,25 @@ class ComputeServicer(compute_pb2_grpc.ComputeNodeServiceServicer):
         return compute_pb2.ModelComputeOutput(
             correlation_id=request.correlation_id, processed_data=request.input_data
         )
+
+    async def ExecuteComputeStream(
+        self, request_iterator: AsyncIterator[compute_pb2.ModelContractCompute], context: object
+    ) -> AsyncIterator[compute_pb2.ModelComputeOutput]:
+        """Answers each request."""
+        async for request in request_iterator:
+            yield await self.ExecuteCompute(request, context)
+
+
+class Pricing(PricingCompute):
+    """The same work behind the typed door."""
+
+    def parse_line(self, request: pricing_pb2.ParseLineRequest) -> pricing_pb2.ParseLineResponse:
+        """Answers with the input."""
+        return pricing_pb2.ParseLineResponse(line=orders_pb2.OrderLine(customer_id=request.text))
+
+    def price_order(self, request: pricing_pb2.PriceOrderRequest) -> pricing_pb2.PriceOrderResponse:
+        """Nobody asks."""
+        return pricing_pb2.PriceOrderResponse()
 
 
 class _Traces(trace_grpc.TraceServiceServicer):
@@ -91,13 +115,24 @@ async def serve_bare() -> None:
 
 async def serve_full() -> None:
     """The SDK's server: lease admission, checks, telemetry as the environment sets it."""
+    add = compute_pb2_grpc.add_ComputeNodeServiceServicer_to_server
+    await _serve([Service.of(add, ComputeServicer())])
+
+
+async def serve_typed() -> None:
+    """The same with a generated node."""
+    await _serve(Pricing(ModelONEXContainer()).services())
+
+
+async def _serve(services: Sequence[Service]) -> None:
     runtime = CallRuntime(
         node="compute/bench",
         telemetry=Telemetry.from_environment(node="compute/bench"),
         admissions=[LeaseAdmission(TokenVerifier(PinnedKeys.of(_KEY)))],
     )
     server = Server(runtime, ServerOptions())
-    server.add(compute_pb2_grpc.add_ComputeNodeServiceServicer_to_server, ComputeServicer())
+    for service in services:
+        server.add(service.register, service.servicer)
     print(await server.start(), flush=True)
     await server.wait_stopped()
 
@@ -161,16 +196,33 @@ async def drive_bare(port: str) -> None:
         await _rounds(call)
 
 
-async def drive_full(port: str) -> None:
-    """Calls through the SDK's client, each under its workflow's lease and with a deadline."""
-    requests = [_request() for _ in range(64)]
-    contexts = [_context(i, request.correlation_id) for i, request in enumerate(requests)]
-    mesh = Mesh(
+def _mesh(port: str) -> Mesh:
+    return Mesh(
         {"compute": f"127.0.0.1:{port}"},
         caller="orchestrator/bench",
         telemetry=Telemetry.from_environment(node="orchestrator/bench"),
         options=ClientOptions(default_timeout=30.0),
     )
+
+
+async def drive_typed(port: str) -> None:
+    """As `drive_full`, by a generated client."""
+    requests = [pricing_pb2.ParseLineRequest(text="[1, 2, 3, 4, 5]") for _ in range(64)]
+    contexts = [_context(i, str(uuid.uuid4())) for i in range(64)]
+    client = PricingClient(_mesh(port))
+
+    async def call(worker: int) -> None:
+        enter_call(contexts[worker])
+        await client.parse_line(requests[worker])
+
+    await _rounds(call)
+
+
+async def drive_full(port: str) -> None:
+    """Calls through the SDK's client, each under its workflow's lease and with a deadline."""
+    requests = [_request() for _ in range(64)]
+    contexts = [_context(i, request.correlation_id) for i, request in enumerate(requests)]
+    mesh = _mesh(port)
     stub = mesh.stub(compute_pb2_grpc.ComputeNodeServiceStub, "compute")
 
     async def call(worker: int) -> None:
@@ -181,15 +233,19 @@ async def drive_full(port: str) -> None:
     await mesh.close()
 
 
+_SERVE: Final = {"bare": serve_bare, "full": serve_full, "typed": serve_typed}
+_DRIVE: Final = {"bare": drive_bare, "full": drive_full, "typed": drive_typed}
+
+
 def main(arguments: Sequence[str]) -> None:
     """Plays the part that the arguments name."""
     match arguments:
         case ["sink"]:
             sink()
         case ["serve", kind]:
-            uvloop.run(serve_bare() if kind == "bare" else serve_full())
+            uvloop.run(_SERVE[kind]())
         case ["drive", kind, port]:
-            uvloop.run(drive_bare(port) if kind == "bare" else drive_full(port))
+            uvloop.run(_DRIVE[kind](port))
         case _:
             sys.exit(str(__doc__))
 

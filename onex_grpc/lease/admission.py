@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onex_grpc.context import CallContext, LeaseClaim
     from onex_grpc.lease.token import LeaseClaims
     from onex_grpc.lease.verifier import TokenVerifier
-    from onex_grpc.rpc.calls import Method
+    from onex_grpc.rpc.calls import Admit, Method
 
 
 def match_claims(claims: LeaseClaims, *, workflow_id: str, lease_id: str, fence: int) -> None:
@@ -92,6 +92,20 @@ def require_lease(call: CallContext, method: Method) -> None:
         LeaseRequiredError: when the call has none.
     """
     if call.lease is None and method.service in _LEASED_SERVICES:
-        raise LeaseRequiredError(
-            f"{method.name} needs a lease here; acquire one and send the onex-lease headers"
-        )
+        raise _unleased(method)
+
+
+def require_lease_for(service: str) -> Admit:
+    """As `require_lease`, for the service of a node's own contract."""
+
+    def admit(call: CallContext, method: Method) -> None:
+        if call.lease is None and method.service == service:
+            raise _unleased(method)
+
+    return admit
+
+
+def _unleased(method: Method) -> LeaseRequiredError:
+    return LeaseRequiredError(
+        f"{method.name} needs a lease here; acquire one and send the onex-lease headers"
+    )

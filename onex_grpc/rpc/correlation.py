@@ -13,15 +13,18 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _FIELD: Final = "correlation_id"
+_PACKAGE: Final = "onex.v1"
 
 
 class CorrelationField:
     """Where messages of one type hold their correlation id: at the top, or in a message inside,
-    as the action of an ExecuteActionRequest or the event of a PublishRequest.
+    as the action of an ExecuteActionRequest or the event of a PublishRequest. In messages of the
+    user's own a field of that name is hers: they hold none.
     """
 
     def __init__(self, message_type: type[Message]) -> None:
-        fields = message_type.DESCRIPTOR.fields
+        ours = message_type.DESCRIPTOR.file.package == _PACKAGE
+        fields = message_type.DESCRIPTOR.fields if ours else ()
         self._top = any(f.name == _FIELD and not f.is_repeated for f in fields)
         self._inside = tuple(
             f.name

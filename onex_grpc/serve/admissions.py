@@ -28,8 +28,26 @@ def check_flow(call: CallContext, method: Method) -> None:
         FlowViolationError: for a node that may not call this kind.
     """
     callee = NODE_SERVICES.get(method.service)
-    if callee is None or not call.caller:
-        return
+    if callee is not None and call.caller:
+        _check_direction(call, method, callee)
+
+
+def check_flow_to(service: str, kind: str) -> Admit:
+    """As `check_flow`, for the service of a node's own contract.
+
+    Args:
+        service: full name of the service.
+        kind: of the node that serves it.
+    """
+
+    def admit(call: CallContext, method: Method) -> None:
+        if call.caller and method.service == service:
+            _check_direction(call, method, kind)
+
+    return admit
+
+
+def _check_direction(call: CallContext, method: Method, callee: str) -> None:
     caller = call.caller.partition("/")[0]
     if not may_call(caller, callee):
         raise FlowViolationError(

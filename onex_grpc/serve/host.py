@@ -11,14 +11,14 @@ from onex_grpc.container import ModelONEXContainer
 from onex_grpc.contract.node import kind_name
 from onex_grpc.effect.settings import EffectSettings
 from onex_grpc.errors import ConfigurationError
-from onex_grpc.lease.admission import LeaseAdmission, require_lease
+from onex_grpc.lease.admission import LeaseAdmission, require_lease, require_lease_for
 from onex_grpc.lease.keys import KeySource, PinnedKeys, RemoteKeys, SigningKey, load_signing_key
 from onex_grpc.lease.settings import LeaseSettings
 from onex_grpc.lease.verifier import TokenVerifier
 from onex_grpc.node.base import Node, Service
 from onex_grpc.rpc.calls import Admit, CallRuntime
 from onex_grpc.rpc.client import Mesh
-from onex_grpc.serve.admissions import check_flow, limit_calls, wait_for_start
+from onex_grpc.serve.admissions import check_flow, check_flow_to, limit_calls, wait_for_start
 from onex_grpc.serve.health import Health
 from onex_grpc.serve.node_service import NodeServicer
 from onex_grpc.store.opening import open_store
@@ -112,7 +112,9 @@ class NodeHost:
             verifier = TokenVerifier(await _keys(kind, container))
             container.register(TokenVerifier, verifier)
             health = Health()
-            runtime.admissions = tuple(_admissions(settings, runtime, verifier, health))
+            runtime.admissions = tuple(
+                _admissions(settings, runtime, verifier, health, node_class.descriptor)
+            )
             host = cls(node_class(container), runtime, health, settings.limits)
             host._resources = resources.pop_all()
             return host
@@ -163,13 +165,23 @@ async def _keys(kind: str, container: ModelONEXContainer) -> KeySource:
 
 
 def _admissions(
-    settings: Settings, runtime: CallRuntime, verifier: TokenVerifier, health: Health
+    settings: Settings,
+    runtime: CallRuntime,
+    verifier: TokenVerifier,
+    health: Health,
+    node: node_pb2.NodeDescriptor,
 ) -> Iterator[Admit]:
+    kind, own = kind_name(node.node_type), node.contract.service
     yield wait_for_start(runtime.node, lambda: health.serving)
     yield limit_calls(lambda: runtime.in_flight, settings.limits.concurrent_calls)
     yield check_flow
+    if own:
+        yield check_flow_to(own, kind)
     if settings.require_lease:
         yield require_lease
+        # Orchestrators take leases for what they are asked; nobody else has one for it yet.
+        if own and kind != _ISSUER:
+            yield require_lease_for(own)
     yield LeaseAdmission(verifier, leeway=settings.lease.leeway)
 
 

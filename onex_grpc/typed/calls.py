@@ -68,6 +68,8 @@ class MeshCaller:
     """Calls a target of a mesh; a call without a timeout of its own takes that of the contract."""
 
     def __init__(self, mesh: Mesh, target: str, contract: Contract) -> None:
+        # Kept: a mesh that nobody holds closes its connections.
+        self._mesh = mesh
         self._methods = mesh.stub(_stub_type(contract), target).methods
 
     async def unary(self, rpc: Rpc[Q, R], request: Q, timeout: float | None) -> R:
