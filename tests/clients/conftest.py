@@ -26,6 +26,7 @@ from servers.supervisor import KINDS, free_ports
 ROOT = Path(__file__).parents[2]
 NODE_FOLDER = Path(__file__).parent / "node"
 BIN = Path(sys.executable).parent
+PROTOS = (ROOT / "proto", ROOT / "tests" / "mesh" / "typed" / "protos")
 
 Call = Callable[..., dict[str, object]]
 
@@ -76,25 +77,38 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedMesh]:
 
 
 @pytest.fixture(scope="session")
-def node_call() -> Call:
-    """Runs one command of the Node.js client and returns what it printed."""
-    path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+def node_modules() -> None:
+    """The packages that the Node.js clients need."""
     if not (NODE_FOLDER / "node_modules").exists():
-        _run(("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"), path)
+        _run(("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"))
+
+
+@pytest.fixture(scope="session")
+def node_call(node_modules: None) -> Call:
+    """Runs one command of the Node.js client and returns what it printed."""
 
     def call(command: str, address: str, *options: str) -> dict[str, object]:
-        protos = ("--protos", str(ROOT / "proto"))
-        return _run_json(("node", "client.js", command, address, *protos, *options), path)
+        return _run_json(("node", "client.js", command, address, *options))
 
     return call
 
 
-def _run(command: Sequence[str], environment: dict[str, str]) -> str:
+@pytest.fixture(scope="session")
+def node_rpc(node_modules: None) -> Call:
+    """Calls one rpc of any service by Node.js and returns what it answered."""
+
+    def call(*arguments: str) -> dict[str, object]:
+        return _run_json(("node", "call.js", *arguments))
+
+    return call
+
+
+def _run(command: Sequence[str]) -> str:
     program = str(BIN / command[0])
     done = subprocess.run(
         (program, *command[1:]),
         cwd=NODE_FOLDER,
-        env={**os.environ, **environment},
+        env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -103,8 +117,9 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def _run_json(command: Sequence[str], environment: dict[str, str]) -> dict[str, object]:
-    return cast("dict[str, object]", json.loads(_run(command, environment)))
+def _run_json(command: Sequence[str]) -> dict[str, object]:
+    protos = (argument for folder in PROTOS for argument in ("--protos", str(folder)))
+    return cast("dict[str, object]", json.loads(_run((*command, *protos))))
 
 
 @dataclass(frozen=True, slots=True)
