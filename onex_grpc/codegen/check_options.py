@@ -34,7 +34,7 @@ def check_options(scope: Scope) -> Iterator[Fault]:
     yield from found
     if scope.generated:
         yield from _imported_for_nothing(scope)
-    elif not found:
+    elif not found and _is_about_services(scope):
         yield _nothing(scope.schema)
 
 
@@ -48,6 +48,12 @@ def _imported_for_nothing(scope: Scope) -> Iterator[Fault]:
                 f"imports {_OPTIONS}, but no service of it is a node",
                 "give a service the option (onex.v1.node), or remove the import",
             )
+
+
+def _is_about_services(scope: Scope) -> bool:
+    # Others run the plugin once a folder, and a folder may have messages alone.
+    files = (scope.schema.files[name] for name in scope.schema.to_generate)
+    return any(file.service or _OPTIONS in file.dependency for file in files)
 
 
 def _nothing(schema: Schema) -> Fault:

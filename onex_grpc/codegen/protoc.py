@@ -88,6 +88,7 @@ def _program(name: str, beside: Path) -> Path:
             return folder / name
     # As after `pip install --target`, which leaves out scripts.
     program = beside / name
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {_PLUGINS[name]} "$@"\n')
+    start = shlex.join((sys.executable, "-P", "-c", f"from {_PLUGINS[name]} import main; main()"))
+    program.write_text(f'#!/bin/sh\nexec {start} "$@"\n')
     program.chmod(0o700)
     return program

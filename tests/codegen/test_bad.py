@@ -174,7 +174,7 @@ def test_a_file_with_options_and_services_but_no_node_is_refused(tmp_path: Path)
 
 
 def test_a_run_without_any_node_is_refused_loudly(tmp_path: Path) -> None:
-    run = run_together(tmp_path, one=MESSAGE, two=MESSAGE)
+    run = run_together(tmp_path, one=MESSAGE, two=PLAIN)
     assert run.returncode == 1
     said = "one.proto: no service of it and of 1 other file is a node, so there is nothing"
     assert said in run.stderr
@@ -201,3 +201,18 @@ def test_a_node_of_an_imported_file_counts(tmp_path: Path) -> None:
     assert run.returncode == 1
     said = "twoService is the node compute/one, and so is one.v1.oneService (one.proto:7);"
     assert f"two.proto:8: {said}" in run.stderr
+
+
+def test_what_is_imported_must_be_importable_in_python(tmp_path: Path) -> None:
+    (tmp_path / "2fa").mkdir()
+    effect = NODE.format("desk").replace("COMPUTE", "EFFECT")
+    (tmp_path / "2fa" / "desk.proto").write_text(effect)
+    flow = NODE.format("flow").replace("import", 'import "2fa/desk.proto";\nimport', 1)
+    flow = flow.replace("COMPUTE", 'ORCHESTRATOR key: "id" depends_on: ["desk.v1.deskService"]')
+    (tmp_path / "flow.proto").write_text(flow.replace("AskRequest {}", "AskRequest {string id=1;}"))
+    run = protoc(f"--onex_out={tmp_path}", "flow.proto", include=tmp_path)
+    assert run.returncode == 1
+    assert run.stderr == (
+        "--onex_out: flow.proto:8: flowService depends on desk.v1.deskService, which is of"
+        " 2fa/desk.proto: '2fa' is not a name in Python; rename it\n"
+    )

@@ -221,6 +221,19 @@ def test_what_cannot_be_tried_is_said_in_a_line(
     assert not (folder / "gen").exists()
 
 
+def test_plugins_need_no_scripts(folder: Path) -> None:
+    """As after `pip install --target`, or where packages come by PYTHONPATH."""
+    # The interpreter of a venv's maker has none of the venv's scripts beside it.
+    python = getattr(sys, "_base_executable", sys.executable)
+    path = {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+    command = [python, "-m", "onex_grpc.cli", "generate", "proto", "--out", "gen"]
+
+    run = subprocess.run(command, cwd=folder, env=path, capture_output=True, text=True, timeout=30)
+
+    assert (run.returncode, run.stderr) == (0, "")
+    assert list(texts_of(folder / "gen")) == MADE
+
+
 def test_without_the_extra_it_is_named(folder: Path) -> None:
     program = (
         "import sys; sys.modules['grpc_tools'] = None; sys.argv[0] = 'onex'\n"

@@ -58,3 +58,16 @@ def test_order_on_the_command_line_changes_nothing(
 def test_every_golden_is_python(goldens: Path) -> None:
     for name, text in texts_of(goldens).items():
         compile(text, name, "exec", dont_inherit=True)
+
+
+def test_messages_alone_need_nothing(protoc: Protoc, protos: Path, tmp_path: Path) -> None:
+    run = protoc(["shop/v1/messages.proto"], [protos], f"--onex_out={tmp_path}")
+
+    assert (run.returncode, run.stderr, texts_of(tmp_path)) == (0, "", {})
+
+
+def test_the_plugin_has_no_options_of_its_own(protoc: Protoc, protos: Path, tmp_path: Path) -> None:
+    run = protoc(["shop/v1/desk.proto"], [protos], f"--onex_out=grpc=no:{tmp_path}")
+
+    assert run.returncode == 1
+    assert "protoc-gen-onex has no option grpc=no; leave it out" in run.stderr
