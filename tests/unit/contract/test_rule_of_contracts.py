@@ -137,6 +137,13 @@ def descriptor() -> node_pb2.NodeDescriptor:
     )
 
 
+def generated() -> node_pb2.NodeDescriptor:
+    made = descriptor()
+    made.contract.service = "shop.v1.OrderService"
+    made.contract.fingerprint = "1.0.0:0123456789ab"
+    return made
+
+
 def acquire() -> lease_pb2.AcquireLeaseRequest:
     return lease_pb2.AcquireLeaseRequest(workflow_id="w", holder="h", request_id=ID)
 
@@ -394,6 +401,13 @@ REFUSED: Final[dict[str, Refused]] = {
     "ModelContractReducer.reduction_config": refuse(reducer, "reduction_config", None),
     "ModelContractReducer.input_data": refuse(reducer, "input_data", None),
     "ModelContractReducer.action_id": refuse(reducer, "action_id", "x"),
+    "NodeDescriptor.contract": refuse(descriptor, "contract", ..., "contract.service"),
+    "NodeContract.service": refuse(generated, "contract.service", "shop.v1."),
+    "NodeContract.fingerprint": refuse(generated, "contract.fingerprint", "1.0.0:0123456789AB"),
+    "NodeContract.state": refuse(generated, "contract.state", "an order"),
+    "NodeContract.emits": refuse(
+        generated, "contract.emits", ["shop.v1.Mail"], "contract.emits[0]"
+    ),
     "GetStateRequest.state_key": refuse(
         lambda: reducer_pb2.GetStateRequest(state_key="k"), "state_key", ""
     ),
