@@ -132,19 +132,27 @@ def _methods(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
 
 
 def _messages(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
-    seen = set[str]()
+    service, seen = simple_name(node.service), set[str]()
+    for message, user, field in _used(scope, node):
+        fault = "" if message.full_name in seen else _message_fault(scope, message)
+        seen.add(message.full_name)
+        if fault:
+            rpc = user.partition(".")[2]
+            place = scope.of_rpc(node.service, rpc) if rpc else scope.of_node(node, field)
+            yield Fault(place, f"{user or service} uses {fault}", _RENAME)
+
+
+def _used(scope: Scope, node: NodeRecord) -> Iterator[tuple[MessageType, str, str]]:
+    """The messages that the generated module names, and the rpc or the option that brings each."""
+    service = simple_name(node.service)
     for rpc in node.rpcs:
-        for message in (rpc.request, rpc.response):
-            fault = "" if message.full_name in seen else _message_fault(scope, message)
-            seen.add(message.full_name)
-            if fault:
-                place = scope.of_rpc(node.service, rpc.name)
-                yield Fault(place, f"{simple_name(node.service)}.{rpc.name} uses {fault}", _RENAME)
-    state = scope.schema.messages.get(node.options.state)
-    fault = _message_fault(scope, state) if state and state.full_name not in seen else ""
-    if fault:
-        place = scope.of_node(node, "state")
-        yield Fault(place, f"{simple_name(node.service)} keeps {fault}", _RENAME)
+        yield rpc.request, f"{service}.{rpc.name}", ""
+        yield rpc.response, f"{service}.{rpc.name}", ""
+    if node.options.state in scope.schema.messages:
+        yield scope.schema.messages[node.options.state], "", "state"
+    for name in node.options.emits:
+        if name in scope.rpcs:
+            yield scope.rpcs[name].request, "", "emits"
 
 
 def _message_fault(scope: Scope, message: MessageType) -> str:
@@ -158,18 +166,22 @@ def _message_fault(scope: Scope, message: MessageType) -> str:
 
 def _mesh(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
     service, seen = simple_name(node.service), dict[str, str]()
-    for callee, name in mesh_properties(dict.fromkeys(node.options.depends_on)).items():
+    known = [name for name in dict.fromkeys(node.options.depends_on) if name in scope.schema.nodes]
+    for callee, name in mesh_properties(known).items():
         first = seen.setdefault(name, callee)
+        file = scope.file_of(callee)
         if first != callee:
-            fault = f"and so would {first}"
+            fault = f"would be mesh.{name} in Python, and so would {first}"
         elif is_taken(name):
-            fault = "which is a keyword of Python"
+            fault = f"would be mesh.{name} in Python, which is a keyword there"
         elif name in MESH_ATTRIBUTES:
-            fault = "which the mesh has for itself"
+            fault = f"would be mesh.{name} in Python, which the mesh has for itself"
+        elif file not in scope.generated_files and path_fault(file):
+            fault = f"is of {file}: {path_fault(file)}"
         else:
             continue
         yield Fault(
             scope.of_node(node, "depends_on"),
-            f"{service} depends on {callee}, which would be mesh.{name} in Python, {fault}",
-            f"rename {callee}",
+            f"{service} depends on {callee}, which {fault}",
+            _RENAME,
         )
