@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Self, TypeVar, cast
 
 import grpc
 
@@ -133,8 +133,14 @@ class Mesh:
             files,
         )
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
     async def close(self) -> None:
-        """Closes all connections; calls in flight fail."""
+        """Closes all connections; calls in flight fail. The end of an `async with` does so, too."""
         links, self._links = list(self._links.values()), {}
         self._stubs.clear()
         for link in links:

@@ -16,6 +16,7 @@ from onex_grpc.serve.settings import LimitSettings, Settings, TlsSettings
 from onex_grpc.testing.process import NodeProcess
 
 ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -28,34 +29,46 @@ def block(text: str, language: str) -> str:
     return found[1]
 
 
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
 def section(heading: str) -> str:
     return README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
-async def run(*command: str) -> str:
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+async def run(*command: str, at: Path = ROOT) -> str:
+    process = await asyncio.create_subprocess_exec(*command, cwd=at, stdout=PIPE, stderr=PIPE)
     stdout, stderr = await process.communicate()
     assert process.returncode == 0, stderr.decode()
     return stdout.decode()
 
 
 async def test_the_first_node_answers_as_printed(tmp_path: Path) -> None:
-    source = block(section("A first node"), "python")
-    assert len([line for line in source.splitlines() if line.strip()]) <= 20
-    (tmp_path / "shop.py").write_text(source)
+    first = section("A first node")
+    node, client = blocks(first, "python")
+    assert len([line for line in node.splitlines() if line.strip()]) <= 20
+    (tmp_path / "shop" / "v1").mkdir(parents=True)
+    (tmp_path / "shop" / "v1" / "tax.proto").write_text(block(first, "proto"))
+    (tmp_path / "tax.py").write_text(node)
+    generated = await run(
+        str(BIN / "onex"), "generate", "shop/v1/tax.proto", "--out", ".", at=tmp_path
+    )
+    assert generated in block(first, "console")
+    calling = block(section("Calling it from another language"), "console")
     command = re.search(
-        r"-d '(?P<data>.*?)'.*?http://[^/]+/(?P<method>\S+)",
-        block(section("Calling it from another language"), "console"),
-        re.DOTALL,
+        r"-d '(?P<data>.*?)' http://[^/]+/(?P<method>\S+)\n(?P<answer>.*)", calling, re.DOTALL
     )
     assert command
-    async with NodeProcess("shop:Shop", folder=tmp_path) as node:
-        assert node.node == "compute/shop"
-        buf = str(Path(sys.executable).parent / "buf")
+    async with NodeProcess("tax:Tax", folder=tmp_path) as process:
+        assert f"serving {process.node} on" in first
         options = ("--protocol", "grpc", "--http2-prior-knowledge", "-d", command["data"])
-        url = f"http://{node.address}/{command['method']}"
-        printed = await run(buf, "curl", *options, url)
-    assert json.loads(printed)["processedData"] == {"value": 1190}
+        url = f"http://{process.address}/{command['method']}"
+        printed = await run(str(BIN / "buf"), "curl", *options, url)
+        (tmp_path / "client.py").write_text(client.replace("127.0.0.1:50052", process.address))
+        called = await run(sys.executable, "client.py", at=tmp_path)
+    assert json.loads(printed) == json.loads(command["answer"])
+    assert f"# {called.strip()}" in client
 
 
 async def test_the_example_of_the_four_kinds_prints_what_the_page_says(tmp_path: Path) -> None:
