@@ -1,10 +1,13 @@
 """What a user gets from the package index: the wheel alone, in a venv of her own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -166,12 +169,36 @@ def test_user_compiles_her_contract_against_the_wheel(python: Path, shop: Path) 
     assert run(python, "-c", program, cwd=shop) == "NODE_TYPE_REDUCER ShelfServiceStub"
 
 
-def test_user_serves_her_node_and_calls_it(python: Path, shop: Path) -> None:
+def blocks(language: str) -> list[str]:
+    """The README's blocks in a language, up to the call from another one."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = readme.split("\n## A first node\n")[1].split("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", first, re.DOTALL)
+
+
+def test_a_newcomer_follows_the_readme(python: Path, tmp_path: Path) -> None:
+    [proto] = blocks("proto")
+    node, client = blocks("python")
+    (tmp_path / "shop" / "v1").mkdir(parents=True)
+    (tmp_path / "shop" / "v1" / "tax.proto").write_text(proto)
+    (tmp_path / "tax.py").write_text(node)
     onex = python.parent / "onex"
-    serve = (onex, "serve", "shopnodes:ShelfNode", "--port", "0")
+    run(onex, "generate", "shop/v1/tax.proto", "--out", ".", cwd=tmp_path)
+    with serving(onex, "tax:Tax", tmp_path) as address:
+        (tmp_path / "client.py").write_text(client.replace("127.0.0.1:50052", address))
+        answer = run(python, "client.py", cwd=tmp_path)
+        health = run(onex, "health", address, cwd=tmp_path)
+
+    assert answer == "1190"
+    assert "shop.v1.TaxService" in health
+
+
+@contextmanager
+def serving(onex: Path, place: str, folder: Path) -> Iterator[str]:
+    """The address of a node that is served while the block runs, and then ends well."""
     with subprocess.Popen(
-        serve,
-        cwd=shop,
+        (onex, "serve", place, "--port", "0"),
+        cwd=folder,
         env=clean_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -180,15 +207,19 @@ def test_user_serves_her_node_and_calls_it(python: Path, shop: Path) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         line = process.stdout.readline()
-        if not line.startswith("serving compute/shelf on "):
+        if not line.startswith("serving compute/"):
             raise AssertionError(process.stderr.read())
-        address = line.split()[-1]
+        yield line.split()[-1]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+
+
+def test_user_serves_her_node_and_calls_it(python: Path, shop: Path) -> None:
+    onex = python.parent / "onex"
+    with serving(onex, "shopnodes:ShelfNode", shop) as address:
         answers = run(python, "client.py", address, cwd=shop)
         health = run(onex, "health", address, cwd=shop)
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(timeout=20)
 
     assert answers.splitlines() == ["NODE_TYPE_COMPUTE", "15.0", "ALGORITHM_NOT_FOUND"]
     assert "compute/shelf" in health
     assert "shop.v1.ShelfService" in health
-    assert code == 0
