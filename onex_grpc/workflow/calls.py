@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from onex.v1 import common_pb2
     from onex_grpc.workflow.course import Work
     from onex_grpc.workflow.facts import Workflow
-    from onex_grpc.workflow.step import Send
+    from onex_grpc.workflow.step import Send, StepOutcome
 
 R = TypeVar("R", bound=Message)
 
@@ -95,7 +95,8 @@ class StepCalls:
         self._replay = replay
         self._names = StepNames()
         self._stopped = False
-        self._overlapping = False
+        # Steps that were under way when the last term ended are so again.
+        self._overlapping = bool(replay.left)
         self._under_way: set[asyncio.Task[object]] = set()
 
     async def call(self, step: StepCall[R]) -> R:
@@ -142,9 +143,18 @@ class StepCalls:
         self._under_way.add(task)
         self._overlapping |= len(self._under_way) > 1
         try:
+            outcome = await self._taken(step, step_id, kind)
+            await self._refuse_stopped()
+            await self._fold(kind, outcome)
+        finally:
+            self._under_way.discard(task)
+        return outcome.result
+
+    async def _taken(self, step: StepCall[R], step_id: str, kind: str) -> StepOutcome:
+        try:
             await self._replay.settled()
             await before_step(self._journal, kind)
-            outcome = await self._runner.run(_task(step, step_id))
+            return await self._runner.run(_task(step, step_id))
         except asyncio.CancelledError:
             if not self._stopped:
                 # Given up by the handler itself: it must find that again.
@@ -152,16 +162,16 @@ class StepCalls:
             raise
         except OnexError as error:
             self._end(error)
-        finally:
-            self._under_way.discard(task)
-        await self._refuse_stopped()
-        if self._overlapping:
-            # Which of them ended first may decide what comes next; repeated, it might be another.
-            self._journal.fold(outcome.result, outcome.record)
-        else:
+
+    async def _fold(self, kind: str, outcome: StepOutcome) -> None:
+        if not self._overlapping:
             fold_step(self._journal, kind, outcome)
+            write_behind(self._journal, kind)
+            return
+        # Which of them ended first may decide what comes next; repeated, it might be another.
+        self._journal.fold(outcome.result, outcome.record)
         write_behind(self._journal, kind)
-        return outcome.result
+        await self._replay.deliver()
 
     def _end(self, error: OnexError) -> NoReturn:
         """Ends the term: it is not the step that failed, but the right to work or the journal."""

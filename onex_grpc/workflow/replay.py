@@ -1,14 +1,14 @@
 """What a handler that is run again gets for the steps that ended before.
 
-A handler meets its results again in the order in which they were recorded, so that code which goes
-by what ends first takes the same way each time.
+A handler meets results in the order in which they are recorded, the first time and each time after
+it, so that code which goes by what ends first takes the same way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from onex.v1 import orchestrator_pb2
@@ -63,6 +63,8 @@ class Replay:
         self._places = {result.step_id: place for place, result in enumerate(self._results)}
         self._asked: set[int] = set()
         self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._given_up: list[asyncio.Future[None]] = []
+        self._fresh: deque[asyncio.Future[None]] = deque()
         self._next = 0
         self._patience = patience
         self._giving: asyncio.Task[None] | None = None
@@ -86,7 +88,8 @@ class Replay:
         self._asked.add(place)
         loop = asyncio.get_running_loop()
         if self._results[place].status == _SKIPPED:
-            await loop.create_future()
+            self._given_up.append(loop.create_future())
+            await self._given_up[-1]
         turn = self._waiting[place] = loop.create_future()
         self._give()
         try:
@@ -95,13 +98,22 @@ class Replay:
             self._waiting.pop(place, None)
         return self._results[place]
 
+    async def deliver(self) -> None:
+        """Returns when a result that was just recorded may be met: after those before it."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._fresh.append(turn)
+        self._give()
+        await turn
+
     async def settled(self) -> None:
         """Returns when all results have been given that are asked for and have their turn."""
         while self._giving is not None and not self._giving.done():
             await asyncio.wait((self._giving,))
 
     def close(self) -> None:
-        """Gives nothing more."""
+        """Gives nothing more; who still waits is cancelled."""
+        for turn in (*self._waiting.values(), *self._given_up, *self._fresh):
+            turn.cancel()
         if self._giving is not None:
             self._giving.cancel()
         if self._impatience is not None:
@@ -121,12 +133,15 @@ class Replay:
             self._pass_over()
             # Below the next place are those that came after somebody lost patience.
             place = min(self._waiting, default=len(self._results))
-            if place > self._next or place not in self._waiting:
+            if place <= self._next and place in self._waiting:
+                turn = self._waiting.pop(place)
+                self._next = max(self._next, place + 1)
+            elif self._fresh:
+                turn = self._fresh.popleft()
+            else:
                 break
-            turn = self._waiting.pop(place)
             if not turn.done():
                 turn.set_result(None)
-            self._next = max(self._next, place + 1)
         if self._waiting:
             loop = asyncio.get_running_loop()
             self._impatience = loop.call_later(self._patience, self._lose_patience)
