@@ -65,6 +65,8 @@ def is_repeat(row: LeaseRow | None, request: LeaseRequest, now_us: int) -> bool:
         return True
     if same_holder and request.take_over_own:
         return False
+    if request.take_over_from and row.holder == request.take_over_from:
+        return False
     remaining = ((row.expires_us or 0) - now_us) / 1e6
     raise LeaseConflictError(
         f"workflow_id {request.workflow_id}: {row.holder} holds the lease for another "

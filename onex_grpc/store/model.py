@@ -53,6 +53,8 @@ class LeaseRequest:
     # is gone: a lease of
     # the same holder is then taken over at once.
     take_over_own: bool = False
+    # A holder that the store's lock has proved gone: its lease is taken over at once, too.
+    take_over_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)

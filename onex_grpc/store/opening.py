@@ -23,6 +23,8 @@ async def open_store(
     address: str | Path,
     *,
     owner: str = "",
+    instance: str = "",
+    patience: float = 0.0,
     clock: Clock | None = None,
     on_batch: OnBatch | None = None,
 ) -> Store:
@@ -34,6 +36,9 @@ async def open_store(
             when it is closed.
         owner: the node whose state it is. In PostgreSQL each has tables of its own, which one
             process at a time may have open; a SQLite file is one process's in any case.
+        instance: which of the owner's processes this is, where several share a PostgreSQL store;
+            nothing for the others.
+        patience: seconds to wait for a PostgreSQL server that is down, or starting.
         clock: microseconds since the Unix epoch, by which leases and waits are judged; the
             machine's where it is None, or that of the PostgreSQL server.
         on_batch: hears of each batch on the writer's thread: number of operations, seconds
@@ -44,7 +49,7 @@ async def open_store(
         StoreInUseError: another process has it open; names its pid where it is on this host.
         DatabaseConnectionError, StoreError: the database does not open.
     """
-    if address == _MEMORY:
+    if address == _MEMORY and not instance:
         return open_memory(clock=clock or wall_clock_us, on_batch=on_batch)
     if str(address).startswith(_POSTGRES):
         try:
@@ -54,7 +59,19 @@ async def open_store(
                 f"store: PostgreSQL needs psycopg, which does not load ({absent}); install "
                 "onex-grpc[postgres]"
             ) from absent
-        return await open_postgres(str(address), owner=owner, clock=clock, on_batch=on_batch)
+        return await open_postgres(
+            str(address),
+            owner=owner,
+            instance=instance,
+            patience=patience,
+            clock=clock,
+            on_batch=on_batch,
+        )
+    if instance:
+        raise ConfigurationError(
+            f"instance: {instance}: this store has one process; leave it out, or use "
+            "postgresql://user@host/database"
+        )
     return await open_sqlite(_path(address), clock=clock or wall_clock_us, on_batch=on_batch)
 
 

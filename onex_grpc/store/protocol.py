@@ -203,6 +203,26 @@ class IdempotencyStore(Protocol):
         ...
 
 
+class ReplicaStore(Protocol):
+    """The processes of one node that share a store; in SQLite and in memory there is one."""
+
+    @property
+    def instance(self) -> str:
+        """The name of this process among those that share the store; empty where it is alone."""
+        ...
+
+    async def is_gone(self, instance: str) -> bool:
+        """Whether the process of another instance has certainly ended, or lost the database.
+
+        It writes no more until it has locked its name anew: the lock is that of its connection.
+        """
+        ...
+
+    async def wait_release(self, workflow_id: str, timeout: float) -> None:
+        """Returns when a lease may have been given up, after `timeout` seconds at the latest."""
+        ...
+
+
 class SecretStore(Protocol):
     """Small values of the process itself, such as its signing key."""
 
@@ -212,7 +232,14 @@ class SecretStore(Protocol):
 
 
 class Store(
-    LeaseStore, StateStore, IntentStore, EventStore, IdempotencyStore, SecretStore, Protocol
+    LeaseStore,
+    StateStore,
+    IntentStore,
+    EventStore,
+    IdempotencyStore,
+    ReplicaStore,
+    SecretStore,
+    Protocol,
 ):
     """All of it, over one database."""
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Protocol
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, Protocol
 
 from onex_grpc.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_MOST_WATCHED: Final = 10_000
+
+
+def release_topic(workflow_id: str) -> str:
+    """What those wait for who wait for the end of a lease; no event has such a topic."""
+    return f"\n{workflow_id}"
 
 
 class Time(Protocol):
@@ -26,18 +35,24 @@ class Changes:
     `ready` says that a claim may find an intent; `due_us` is when one may become ready by itself.
     """
 
-    __slots__ = ("due_us", "news", "ready", "topics")
+    __slots__ = ("due_us", "news", "ready", "topics", "watched")
 
     def __init__(self, ready: bool, due_us: int | None, news: int = 0) -> None:
         self.news = news
         self.ready = ready
         self.due_us = due_us
         self.topics: set[str] = set()
+        self.watched: set[str] = set()
+        """What other processes are asked to tell of."""
 
     def due(self, at_us: int) -> None:
         """Notes that an intent's wait or visibility timeout ends at that time."""
         if self.due_us is None or at_us < self.due_us:
             self.due_us = at_us
+
+    def released(self, workflow_id: str) -> None:
+        """Notes that a lease was given up."""
+        self.topics.add(release_topic(workflow_id))
 
     def drained(self, next_due_us: int | None) -> None:
         """Notes that a claim has found nothing more, and when the next wait ends."""
@@ -57,6 +72,8 @@ class Wakeups:
         self._intents: set[asyncio.Future[None]] = set()
         self._topics: dict[str, set[asyncio.Future[None]]] = {}
         self._closed = False
+        # What other processes wait for, the latest last.
+        self._watched: OrderedDict[str, None] = OrderedDict()
         # How often other processes have told something; a batch that began earlier has not seen it.
         self._news = 0
 
@@ -104,6 +121,21 @@ class Wakeups:
             woken = [*self._intents]
             self._intents.clear()
         return woken
+
+    def told_watch(self, topic: str) -> Sequence[asyncio.Future[None]]:
+        """Notes that another process waits for a topic; ends no wait."""
+        with self._lock:
+            self._watched[topic] = None
+            self._watched.move_to_end(topic)
+            if len(self._watched) > _MOST_WATCHED:
+                # Whoever waits for it looks again when the lease would end.
+                self._watched.popitem(last=False)
+        return ()
+
+    def is_watched(self, topic: str) -> bool:
+        """Whether another process waits for a topic of `release_topic`."""
+        with self._lock:
+            return topic in self._watched
 
     def told_topic(self, topic: str) -> Sequence[asyncio.Future[None]]:
         """Notes that another process has published to a topic; returns the waits that this ends."""
@@ -159,6 +191,17 @@ class Wakeups:
             finally:
                 with self._lock:
                     self._intents.discard(woken)
+
+    async def release(self, workflow_id: str, timeout: float) -> None:
+        """Returns when a lease was given up in this process, or after `timeout` seconds."""
+        woken = self.topic(release_topic(workflow_id))
+        try:
+            async with asyncio.timeout(timeout):
+                await woken
+        except TimeoutError:
+            return
+        finally:
+            woken.cancel()
 
     def topic(self, topic: str) -> asyncio.Future[None]:
         """A future that ends with the next event of a topic; cancel it once it is not wanted."""

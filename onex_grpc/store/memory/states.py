@@ -148,6 +148,7 @@ def _end(tx: Transaction, workflow_id: str) -> None:
     row = tx.tables.leases.get(workflow_id)
     if row is not None and row.expires_us is not None:
         tx.put(tx.tables.leases, workflow_id, replace(row, expires_us=0))
+        tx.changes.released(workflow_id)
 
 
 def _epoch(tx: Transaction, workflow_id: str) -> int:

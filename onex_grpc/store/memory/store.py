@@ -10,6 +10,7 @@ from onex_grpc.store.clock import Clock, StoreClock
 from onex_grpc.store.lease_rules import check_current, check_guard
 from onex_grpc.store.memory import intents, queries, records, states
 from onex_grpc.store.memory.transaction import MemoryRunner, Transaction
+from onex_grpc.store.single import SingleProcess
 from onex_grpc.store.wakeups import Wakeups
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def open_memory(*, clock: Clock, on_batch: OnBatch | None = None) -> MemoryStore
     return MemoryStore(runner, Batcher(runner, on_batch=on_batch), store_clock, wakeups)
 
 
-class MemoryStore:
+class MemoryStore(SingleProcess):
     """A Store in memory. Its methods are documented at the Protocol."""
 
     def __init__(

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import conninfo, errors
+from psycopg.pq import PGconn, Ping
 from psycopg.types.numeric import Int8Dumper
 
 from onex_grpc.errors import ConfigurationError, StoreInUseError
@@ -58,14 +59,16 @@ class Connector:
         parameters: of libpq, as `parse` gives them.
         schema: the schema of the store's tables.
         owner: whose store it is; where it is given, one process at a time writes.
+        instance: which of the owner's processes this is; one process at a time writes as each.
     """
 
     parameters: dict[str, str]
     schema: str
     owner: str
+    instance: str = ""
 
     @classmethod
-    def parse(cls, address: str, schema: str, owner: str) -> Connector:
+    def parse(cls, address: str, schema: str, owner: str, instance: str = "") -> Connector:
         """Reads `postgresql://user@host:port/database?option=value`.
 
         Raises:
@@ -80,8 +83,8 @@ class Connector:
                 "postgresql://user@host:5432/database"
             ) from None
         parameters = {key: str(value) for key, value in given.items()}
-        name = f"onex-grpc {owner}".strip()[:_NAME_BYTES]
-        return cls({"application_name": name, **_DEFAULTS, **parameters}, schema, owner)
+        name = " ".join(filter(None, ("onex-grpc", owner, instance)))[:_NAME_BYTES]
+        return cls({"application_name": name, **_DEFAULTS, **parameters}, schema, owner, instance)
 
     def connect(self) -> Connection:
         """Opens a connection for reads, or for migrations.
@@ -119,6 +122,15 @@ class Connector:
             raise
         return connection
 
+    def is_down(self) -> bool:
+        """Whether no server answers at the address, or one that is starting or stopping."""
+        told = conninfo.make_conninfo(**self.parameters)
+        return PGconn.ping(told.encode()) in (Ping.NO_RESPONSE, Ping.REJECT)
+
+    def lock_name(self, instance: str) -> str:
+        """The name that the process of an instance of the owner has locked while it may write."""
+        return f"owner\n{self.schema}\n{instance}" if instance else f"owner\n{self.schema}"
+
     @property
     def quoted_schema(self) -> str:
         """The schema as it stands in a statement."""
@@ -143,15 +155,23 @@ class Connector:
         try:
             connection.execute("SELECT set_config('lock_timeout', %s, false)", (_OWNER_WAIT,))
             connection.execute(
-                "SELECT pg_advisory_lock(hashtextextended(%s, 1))", (f"owner\n{self.schema}",)
+                "SELECT pg_advisory_lock(hashtextextended(%s, 1))", (self.lock_name(self.instance),)
             )
             connection.execute(
                 "SELECT set_config('lock_timeout', %s, false)",
                 (_SESSION["lock_timeout"],),
             )
         except errors.LockNotAvailable:
+            if self.instance:
+                message = (
+                    f"instance: {self.instance} of {self.owner} is another process already; stop "
+                    "it, or give this one another instance"
+                )
+            else:
+                message = (
+                    f"the store of {self.owner} in PostgreSQL is in use by another process; stop "
+                    "it, or give this node another name"
+                )
             raise StoreInUseError(
-                f"the store of {self.owner} in PostgreSQL is in use by another process; stop it, "
-                "or give this node another name",
-                context={"owner": self.owner},
+                message, context={"owner": self.owner, "instance": self.instance}
             ) from None

@@ -94,6 +94,7 @@ def end(tx: Transaction, workflow_id: str) -> None:
         "UPDATE workflow SET expires_us = 0 WHERE workflow_id = %s AND expires_us IS NOT NULL",
         (workflow_id,),
     )
+    tx.changes.released(workflow_id)
 
 
 def raise_guard(tx: Transaction, guard: Guard) -> None:

@@ -95,6 +95,8 @@ class Listener:
             wake(self._wakeups.told_all())
         elif notice.ready:
             wake(self._wakeups.told_ready())
+        elif notice.watched:
+            wake(self._wakeups.told_watch(notice.watched))
         elif notice.due_us is not None:
             wake(self._wakeups.told_due(notice.due_us))
         else:

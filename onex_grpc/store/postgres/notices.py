@@ -6,19 +6,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from onex_grpc.store.postgres.transaction import Transaction
 
 NOTIFY: Final = "SELECT pg_notify(%s, %s)"
 _READY: Final = "ready"
 _DUE: Final = "due "
 _TOPIC: Final = "topic "
+_WATCH: Final = "watch "
 # PostgreSQL refuses payloads of 8000 bytes and more.
 _TOPIC_BYTES: Final = 4000
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a notification says: an intent is ready or will be, or a topic has grown.
+    """What a notification says: an intent is ready or will be, a topic has grown, or another
+    process waits for one.
 
     All of them where it says nothing that is understood.
     """
@@ -26,6 +30,7 @@ class Notice:
     ready: bool = False
     due_us: int | None = None
     topic: str = ""
+    watched: str = ""
 
     @classmethod
     def parse(cls, payload: str) -> Notice | None:
@@ -36,13 +41,17 @@ class Notice:
             return cls(due_us=int(payload[len(_DUE) :]))
         if payload.startswith(_TOPIC) and len(payload) > len(_TOPIC):
             return cls(topic=payload[len(_TOPIC) :])
+        if payload.startswith(_WATCH):
+            return cls(watched=payload[len(_WATCH) :])
         return None
 
 
 class Announcer:
     """Decides what is worth a notification, which costs all writers of the database a lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_watched: Callable[[str], bool]) -> None:
+        """Takes what says whether another process waits for the end of a lease."""
+        self._is_watched = is_watched
         self._due_us: int | None = None
 
     def payloads(self, tx: Transaction) -> list[str]:
@@ -56,7 +65,10 @@ class Announcer:
         told.extend(
             f"{_TOPIC}{topic}" if len(topic.encode()) < _TOPIC_BYTES else "all"
             for topic in sorted(tx.changes.topics)
+            # Leases end all the time, and hardly ever does anybody wait for that.
+            if not topic.startswith("\n") or self._is_watched(topic)
         )
+        told.extend(f"{_WATCH}{topic}" for topic in sorted(tx.changes.watched))
         return told
 
     def forget(self) -> None:

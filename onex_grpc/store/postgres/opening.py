@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import logging
+import time
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 
+from onex_grpc.errors import DatabaseConnectionError
 from onex_grpc.store.batcher import Batcher, OnBatch
 from onex_grpc.store.postgres.clock import ServerClock
 from onex_grpc.store.postgres.connection import Connector, schema_of
@@ -22,12 +25,17 @@ if TYPE_CHECKING:
     from onex_grpc.store.clock import Clock
     from onex_grpc.store.postgres.transaction import Transaction
 
+_log: Final = logging.getLogger(__name__)
+_TRY_AGAIN: Final = 0.25
+
 
 async def open_postgres(
     address: str,
     *,
     owner: str = "",
+    instance: str = "",
     schema: str = "",
+    patience: float = 0.0,
     clock: Clock | None = None,
     on_batch: OnBatch | None = None,
 ) -> PostgresStore:
@@ -37,17 +45,31 @@ async def open_postgres(
         address: `postgresql://user@host:port/database`, with options of libpq.
         owner: the node whose store it is; where it is given, one process at a time may have it
             open, and one that has it open has proved that an earlier one is gone.
+        instance: which of the owner's processes this is, where there may be several; then one
+            process at a time may have it open as each.
         schema: where the tables lie; one of the owner's name where it is empty.
+        patience: seconds to wait for a server that is down, or starting.
         clock: the time of a test; the server's where it is None.
         on_batch: as for `open_store`.
 
     Raises:
         ConfigurationError: no store can be there, or its schema is newer.
-        StoreInUseError: another process has the owner's store open.
+        StoreInUseError: another process has the owner's store open, as this instance.
         DatabaseConnectionError, StoreError: the server cannot be reached.
     """
-    connector = Connector.parse(address, schema or schema_of(owner), owner)
-    return await asyncio.to_thread(_open, connector, clock, on_batch)
+    connector = Connector.parse(address, schema or schema_of(owner), owner, instance)
+    deadline = time.monotonic() + patience
+    told = False
+    while True:
+        try:
+            return await asyncio.to_thread(_open, connector, clock, on_batch)
+        except DatabaseConnectionError as error:
+            if time.monotonic() >= deadline or not await asyncio.to_thread(connector.is_down):
+                raise
+            if not told:
+                _log.warning("waiting up to %g s for it: %s", patience, error.message)
+                told = True
+        await asyncio.sleep(_TRY_AGAIN)
 
 
 def _open(connector: Connector, clock: Clock | None, on_batch: OnBatch | None) -> PostgresStore:
@@ -68,4 +90,6 @@ def _open(connector: Connector, clock: Clock | None, on_batch: OnBatch | None) -
         writer.close()
         raise
     batcher: Batcher[Transaction] = Batcher(runner, on_batch=on_batch)
-    return PostgresStore(batcher, Reader(connector, server_clock), listener, wakeups)
+    return PostgresStore(
+        batcher, Reader(connector, server_clock), listener, wakeups, connector
+    )

@@ -47,7 +47,7 @@ class PostgresRunner:
         self._connector = connector
         self._clock = clock
         self._wakeups = wakeups
-        self._announcer = Announcer()
+        self._announcer = Announcer(wakeups.is_watched)
         self._woken: list[asyncio.Future[None]] = []
         self._failure: OnexError | None = None
         self._next_try = 0.0

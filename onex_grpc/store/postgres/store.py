@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from onex_grpc.errors import LeaseNotFoundError
 from onex_grpc.store.lease_rules import check_current, check_guard
 from onex_grpc.store.postgres import actions, events, intents, leases, outcomes, queries, states
+from onex_grpc.store.postgres.replicas import Replicas
 from onex_grpc.store.postgres.transaction import Operation, Transaction
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         StoredEvent,
         StoredIntent,
     )
+    from onex_grpc.store.postgres.connection import Connector
     from onex_grpc.store.postgres.listener import Listener
     from onex_grpc.store.postgres.reader import Reader
     from onex_grpc.store.wakeups import Wakeups
@@ -48,7 +50,7 @@ _QUEUE: Final = "3"
 _EVENTS: Final = "4"
 
 
-class PostgresStore:
+class PostgresStore(Replicas):
     """A Store over a PostgreSQL database. Its methods are documented at the Protocol."""
 
     def __init__(
@@ -57,8 +59,10 @@ class PostgresStore:
         reader: Reader,
         listener: Listener,
         wakeups: Wakeups,
+        connector: Connector,
     ) -> None:
         """Takes over what `open_postgres` has opened."""
+        super().__init__(connector, batcher, reader, wakeups)
         self._batcher = batcher
         self._reader = reader
         self._listener = listener

@@ -87,6 +87,11 @@ class Transaction:
             fence = self._next_fence()
         return fence
 
+    def watch(self, topic: str) -> None:
+        """Asks the other processes to tell of a topic."""
+        self.changes.watched.add(topic)
+        self.writes += 1
+
     def emit(self) -> None:
         """Notes that a claim may find an intent."""
         self.emitted = True

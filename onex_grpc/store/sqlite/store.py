@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onex_grpc.errors import LeaseNotFoundError
 from onex_grpc.store.lease_rules import check_current, check_guard
+from onex_grpc.store.single import SingleProcess
 from onex_grpc.store.sqlite import actions, events, intents, leases, outcomes, queries, states
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from onex_grpc.store.wakeups import Wakeups
 
 
-class SqliteStore:
+class SqliteStore(SingleProcess):
     """A Store over one SQLite file, for one process. Its methods are documented at the Protocol."""
 
     def __init__(
