@@ -19,6 +19,8 @@ KIND_ORDER: Final = ("effect", "compute", "reducer", "orchestrator")
 NAME_PATTERN: Final = r"[a-z][a-z0-9-]{0,47}"
 TARGET_PATTERN: Final = rf"(?:{'|'.join(KIND_ORDER)})(?:/{NAME_PATTERN})?"
 NODE_PATTERN: Final = rf"(?:{'|'.join(KIND_ORDER)})/{NAME_PATTERN}"
+INSTANCE_PATTERN: Final = r"[A-Za-z0-9._-]{1,64}"
+"""One of several processes of a node."""
 # The expression that semver.org (2.0.0) recommends.
 SEMVER_PATTERN: Final = (
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"

@@ -9,15 +9,19 @@ from onex_grpc.store.model import Guard
 
 if TYPE_CHECKING:
     from onex_grpc.context import LeaseClaim
-    from onex_grpc.store.protocol import StateStore
+    from onex_grpc.store.protocol import Store
 
 _WORKFLOWS: Final = 10_000
 
 
 class Fences:
-    """Remembers which guards the store has already, so that each costs one write and no more."""
+    """Remembers which guards the store has already, so that each costs one write and no more.
 
-    def __init__(self, store: StateStore) -> None:
+    Where several processes share the store, it is asked each time: another one may have met a newer
+    holder.
+    """
+
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._raised: OrderedDict[str, Guard] = OrderedDict()
 
@@ -32,6 +36,8 @@ class Fences:
         if self._raised.get(guard.workflow_id) == guard:
             return
         await self._store.raise_guard(guard)
+        if self._store.instance:
+            return
         known = self._raised.get(guard.workflow_id)
         # A newer holder may have come while this one was being written.
         if known is None or known.fence < guard.fence:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from onex.v1 import common_pb2
 from onex_grpc.effect.refusal import interrupted, key_reused
 from onex_grpc.effect.target import Outcome
+from onex_grpc.errors import NodeUnavailableError, OnexError
 from onex_grpc.store.model import IdempotencyRecord
 
 if TYPE_CHECKING:
     from onex_grpc.effect.operation import EffectRequest
-    from onex_grpc.store.protocol import IdempotencyStore
+    from onex_grpc.store.protocol import Store
 
 
 class Outcomes:
     """Outcomes in the node's own store, by target and key."""
 
-    def __init__(self, store: IdempotencyStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     async def find(self, request: EffectRequest) -> Outcome | None:
@@ -43,15 +45,34 @@ class Outcomes:
         Raises:
             OutcomeUnknownError: when an earlier attempt began and its end was never noted, since it
                 was interrupted or its process died.
+            NodeUnavailableError: when another process of the node is at it.
         """
-        mark = IdempotencyRecord(request.content_hash, b"")
+        # Nobody else has the same bytes: two processes that begin at once see who was first.
+        own = b"\n".join((self._store.instance.encode(), secrets.token_bytes(8)))
+        mark = IdempotencyRecord(request.content_hash, own)
         number = 1
-        while await self._store.find_outcome(_mark("begun", number, request)) is not None:
+        while (begun := await self._begun(number, request)) is not None:
             if await self._store.find_outcome(_mark("undone", number, request)) is None:
-                raise interrupted(request)
+                raise await self._not_again(request, begun)
             number += 1
-        await self._store.record_outcome(_mark("begun", number, request), mark)
+        first = await self._store.record_outcome(_mark("begun", number, request), mark)
+        if first != mark:
+            raise await self._not_again(request, first)
         return number
+
+    async def _begun(self, number: int, request: EffectRequest) -> IdempotencyRecord | None:
+        return await self._store.find_outcome(_mark("begun", number, request))
+
+    async def _not_again(self, request: EffectRequest, begun: IdempotencyRecord) -> OnexError:
+        instance = begun.reply.partition(b"\n")[0].decode()
+        if instance in ("", self._store.instance) or await self._store.is_gone(instance):
+            return interrupted(request)
+        return NodeUnavailableError(
+            f"the effect at target {request.target!r} is under way at another process of this "
+            f"node, {instance}; ask again for what came of it",
+            context={"target": request.target, "instance": instance},
+            retry_after=1.0,
+        )
 
     async def undo(self, request: EffectRequest, number: int) -> None:
         """Notes durably that an attempt has done nothing, so that another may be made."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from onex_grpc.effect.custom_stream import CustomStream, Results
     from onex_grpc.effect.custom_target import CustomOperations
     from onex_grpc.effect.targets import EffectTargets
-    from onex_grpc.store.protocol import StateStore
+    from onex_grpc.store.protocol import Store
     from onex_grpc.telemetry import Span, Telemetry
 
 _log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class EffectStreams:
         self,
         targets: EffectTargets,
         operations: CustomOperations,
-        store: StateStore,
+        store: Store,
         telemetry: Telemetry,
     ) -> None:
         self._targets = targets

@@ -137,7 +137,7 @@ class NodeEffect(Node):
             worker = IntentWorker(
                 mesh=self._mesh,
                 queue=queue,
-                worker=self.name,
+                worker=self._worker_name(),
                 execute=self._execute_queued,
                 telemetry=self._telemetry,
                 in_flight=self._settings.intents_in_flight,
@@ -148,6 +148,11 @@ class NodeEffect(Node):
             self._leaving = asyncio.create_task(
                 self._leave(self.container.get_service(CallRuntime))
             )
+
+    def _worker_name(self) -> str:
+        # Claims belong to a process: another one of the node must not free them when it says hello.
+        instance = self.container.get_service(Store).instance
+        return f"{self.name}/{instance}" if instance else self.name
 
     async def stop(self) -> None:
         """Lets running intents finish, gives back the rest and closes the targets."""

@@ -126,8 +126,9 @@ class NodeOrchestrator(Node):
         )
 
     async def start(self) -> None:
-        """Goes on with the workflows that the node's last process left unfinished."""
+        """Goes on with the workflows that nobody works on, now and whenever there are such."""
         await self.engine.resume_all()
+        self.engine.keep_resuming()
 
     async def stop(self) -> None:
         """Stops running workflows; the node's next process goes on with them."""

@@ -27,6 +27,9 @@ def serve_options(command: F) -> F:
         click.option("--host", help="Interface to serve on; loopback unless there is TLS."),
         click.option("--port", type=int, help="Port to serve on; 0 takes a free one."),
         click.option("--state", help="Folder of the stores."),
+        click.option(
+            "--instance", help="Which of the node's processes this is, on a PostgreSQL store."
+        ),
         click.option("--log-level", help="debug, info, warning, error or critical."),
         click.option(
             "--with-parent", is_flag=True, help="Stop when stdin ends, as when a supervisor dies."

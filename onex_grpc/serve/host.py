@@ -20,6 +20,7 @@ from onex_grpc.rpc.calls import Admit, CallRuntime
 from onex_grpc.rpc.client import Mesh
 from onex_grpc.serve.admissions import check_flow, check_flow_to, limit_calls, wait_for_start
 from onex_grpc.serve.health import Health
+from onex_grpc.serve.instance import instance_name
 from onex_grpc.serve.node_service import NodeServicer
 from onex_grpc.store.opening import open_store
 from onex_grpc.store.protocol import Store
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 _WITH_STORE: Final = frozenset({"effect", "reducer", "orchestrator"})
 _ISSUER: Final = "orchestrator"
+_PATIENCE: Final = 30.0
+"""Seconds for which a database that is down is waited for, as one that starts beside the node."""
 
 
 def named(node_class: type[Node], name: str) -> type[Node]:
@@ -92,8 +95,10 @@ class NodeHost:
 
         Raises:
             ConfigurationError: when a setting cannot be used.
-            StoreInUseError: when another process has the node's store open.
-            DatabaseConnectionError: when the store's PostgreSQL cannot be reached.
+            StoreInUseError: when another process has the node's store open, in PostgreSQL as the
+                same instance.
+            DatabaseConnectionError: when the store's PostgreSQL cannot be reached; one that is down
+                is waited for first.
         """
         kind = kind_name(node_class.descriptor.node_type)
         async with AsyncExitStack() as resources:
@@ -104,7 +109,12 @@ class NodeHost:
             container.register(LeaseSettings, settings.lease)
             if kind in _WITH_STORE:
                 address = settings.store or _store_file(settings.state, runtime.node)
-                store = await open_store(address, owner=runtime.node)
+                store = await open_store(
+                    address,
+                    owner=runtime.node,
+                    instance=instance_name(settings),
+                    patience=_PATIENCE,
+                )
                 resources.push_async_callback(store.close)
                 container.register(Store, traced(store, runtime.telemetry))
             if kind == "effect":

@@ -24,6 +24,8 @@ from onex_grpc.serve.stop import stop_signals
 from onex_grpc.telemetry import Telemetry, configure_logging
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from onex_grpc.node.base import Node
     from onex_grpc.serve.settings import Settings, TlsSettings
 
@@ -76,7 +78,9 @@ async def run(node_class: type[Node], settings: Settings) -> None:
             mesh = _make_mesh(settings, name, telemetry)
             resources.push_async_callback(mesh.close)
             runtime = CallRuntime(node=name, telemetry=telemetry)
-            host = await NodeHost.create(node_class, settings, runtime, mesh)
+            host = await _unless(stopped, NodeHost.create(node_class, settings, runtime, mesh))
+            if host is None:
+                return
             resources.push_async_callback(host.stop)
             server = Server(runtime, _server_options(settings, kind), on_drain=[host.stop_serving])
             server.add(add_health, host.health)
@@ -87,6 +91,21 @@ async def run(node_class: type[Node], settings: Settings) -> None:
             await host.start(server.services)
             click.echo(f"serving {name} on {settings.host}:{port}")
             await stopped.wait()
+
+
+async def _unless(
+    stopped: asyncio.Event, creating: Coroutine[object, object, NodeHost]
+) -> NodeHost | None:
+    """The host; None where the process is told to stop before, as while its database is down."""
+    made = asyncio.ensure_future(creating)
+    stopping = asyncio.ensure_future(stopped.wait())
+    try:
+        await asyncio.wait((made, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return await made if made.done() else None
+    finally:
+        made.cancel()
+        stopping.cancel()
+        await asyncio.gather(made, stopping, return_exceptions=True)
 
 
 def _make_mesh(settings: Settings, name: str, telemetry: Telemetry) -> Mesh:

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from onex_grpc.contract.node import KIND_ORDER, Target, parse_target
+from onex_grpc.contract.node import INSTANCE_PATTERN, KIND_ORDER, Target, parse_target
 from onex_grpc.effect.settings import TargetSettings
 from onex_grpc.errors import ConfigurationError, ContractValidationError
 from onex_grpc.lease.settings import LeaseSettings
@@ -22,6 +22,7 @@ _LONGEST_SECONDS: Final = 366 * 86_400
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_SECONDS)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
+Instance = Annotated[str, msgspec.Meta(pattern=rf"^(?:{INSTANCE_PATTERN})?\Z")]
 TargetName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,128}\Z")]
 _ADDRESS: Final = re.compile(r"[^\s:]+:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}")
 
@@ -74,6 +75,9 @@ class Settings(_Section, frozen=True, kw_only=True):
         state: folder of the stores, one file per node.
         store: the address of a database in which the node's store lies instead; may hold a
             password.
+        instance: which of the node's processes this is, where several share a PostgreSQL store; one
+            that keeps its name goes on with its own work at once when it starts again. A new name
+            for each process where empty.
         log_level: debug, info, warning, error or critical.
         drain_grace: seconds for which running calls may finish when the process is to stop.
         reflection: whether clients may ask for the contracts (gRPC server reflection).
@@ -94,6 +98,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     port: Port | None = None
     state: Name = ".onex"
     store: str = ""
+    instance: Instance = ""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
     drain_grace: Seconds = 10.0
     reflection: bool = True

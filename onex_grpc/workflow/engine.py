@@ -14,13 +14,14 @@ from onex_grpc.action.state import read_state
 from onex_grpc.context import CallContext, current_call, enter_call
 from onex_grpc.errors import (
     EpochMismatchError,
+    LeaseConflictError,
     NodeUnavailableError,
     OnexError,
     StateConsistencyError,
+    UnavailableError,
     WorkflowNotFoundError,
 )
 from onex_grpc.lease.clock import holder_clock
-from onex_grpc.store.keys import WORKFLOW_PREFIX
 from onex_grpc.store.model import LeaseGrant, LeaseRequest, Replayed
 from onex_grpc.workflow.answers import Answers
 from onex_grpc.workflow.facts import (
@@ -34,8 +35,10 @@ from onex_grpc.workflow.facts import (
 )
 from onex_grpc.workflow.graph import GraphCourse
 from onex_grpc.workflow.imperative import ImperativeCourse
+from onex_grpc.workflow.instances import Instances
 from onex_grpc.workflow.output import make_output, refuse_cancelled
 from onex_grpc.workflow.plan import Planner
+from onex_grpc.workflow.recovery import Recovery
 from onex_grpc.workflow.step import LOST
 from onex_grpc.workflow.term import Term
 
@@ -63,7 +66,9 @@ _ENDS_TERM: Final = (*LOST, EpochMismatchError, StateConsistencyError)
 class _Active:
     """A workflow that this process is running."""
 
-    __slots__ = ("aborted", "answers", "content", "correlation_id", "in_term", "task")
+    __slots__ = (
+        *("aborted", "answers", "content", "correlation_id", "held", "in_term", "over", "task"),
+    )
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -74,6 +79,10 @@ class _Active:
         self.aborted = False
         self.in_term = False
         """Whether it is being worked on, and not between two leases."""
+        self.held: LeaseConflictError | None = None
+        """Why it does not run here: another instance is working on it."""
+        self.over = False
+        """Whether its end is recorded, be it an error."""
         self.task: asyncio.Task[Output]
 
 
@@ -104,14 +113,17 @@ class WorkflowEngine:
         holder: str,
         ttl: float,
     ) -> None:
-        """Takes the orchestrator's name as holder of the leases, and their ttl in seconds."""
+        """Takes the orchestrator's name, `kind/name`, and the ttl of its leases in seconds."""
         self._store = store
         self._router = router
         self._keeper = keeper
         self._telemetry = telemetry
         self._handlers = handlers
-        self._holder = holder
+        self._instances = Instances(store, holder)
         self._ttl_us = round(ttl * 1e6)
+        self._recovery = Recovery(self.resume_all, ttl)
+        # What cannot go on, so that it is not tried again and again.
+        self._given_up: set[str] = set()
         self._planner = Planner()
         self._active: dict[str, _Active] = {}
         self._closing = False
@@ -126,14 +138,21 @@ class WorkflowEngine:
             ContractValidationError, UnimplementedError: when the contract cannot be carried out.
             TargetNotFoundError: when the mesh lacks a node that a step names.
             AlreadyExistsError: when the workflow id was used for another content.
-            LeaseConflictError: when another holder coordinates the workflow.
+            LeaseConflictError: when somebody who is no instance of this node coordinates it.
             WorkflowExecutionError: when a step failed for good; a repeat gets it again.
         """
-        active, content = self._begin_or_join(contract)
-        output = await self._outcome(active)
-        if active.content != content:
-            raise other_workflow(contract.workflow_id)
-        return output
+        first = True
+        while True:
+            active, content = self._begin_or_join(contract)
+            try:
+                output = await self._outcome(active)
+            except LeaseConflictError as error:
+                await self._until_free(active, content, contract.workflow_id, error, first=first)
+                first = False
+                continue
+            if active.content != content:
+                raise other_workflow(contract.workflow_id)
+            return output
 
     async def follow(
         self, contract: orchestrator_pb2.ModelContractOrchestrator
@@ -143,39 +162,44 @@ class WorkflowEngine:
         Raises:
             OnexError: as execute, after the last response.
         """
-        active, content = self._begin_or_join(contract)
-        given = 0
+        given, first = 0, True
         while True:
-            responses = await active.answers.after(given)
-            # Of one that was resumed the content is known by now.
-            if active.content and active.content != content:
-                raise other_workflow(contract.workflow_id)
-            for response in responses:
+            active, content = self._begin_or_join(contract)
+            async for response in self._answers(active, content, contract.workflow_id, given):
                 yield response
-            if not responses:
+                given += 1
+            try:
+                output = await self._outcome(active)
                 break
-            given += len(responses)
-        output = await self._outcome(active)
+            except LeaseConflictError as error:
+                await self._until_free(active, content, contract.workflow_id, error, first=first)
+                first = False
         # The last ones may have become durable with the end.
         for response in output.orchestration_result.responses[given:]:
             yield response
         refuse_cancelled(output)
 
     async def resume_all(self) -> int:
-        """Goes on with every workflow that an earlier process of this node left unfinished.
+        """Goes on with every unfinished workflow that nobody works on.
 
-        Returns at once, with their number; the leases are taken over without waiting for them to
-        expire, since the store's lock has proved the earlier process gone.
+        Returns at once, with their number. Leases of an earlier process of this instance, and of
+        instances that are gone, are taken over without waiting for them to expire, since the
+        store's locks prove them gone.
         """
         resumed = 0
-        for work in await self._store.list_open(WORKFLOW_PREFIX):
-            workflow_id = work.key.removeprefix(WORKFLOW_PREFIX)
-            if workflow_id not in self._active:
+        found = await self._instances.abandoned(self._active.__contains__)
+        self._given_up.intersection_update(found)
+        for workflow_id in found:
+            if workflow_id not in self._active and workflow_id not in self._given_up:
                 self._launch(workflow_id, b"", self._resume(workflow_id))
                 resumed += 1
         if resumed:
             _log.info("resuming %d workflows", resumed)
         return resumed
+
+    def keep_resuming(self) -> None:
+        """From now on looks once a ttl for workflows whose holder is gone."""
+        self._recovery.start()
 
     def abandon(self, workflow_id: str) -> None:
         """Stops running a workflow that an action has ended; those who wait get what it came to."""
@@ -188,6 +212,7 @@ class WorkflowEngine:
     async def close(self) -> None:
         """Stops running; what is unfinished stays so, for the node's next process to go on with."""
         self._closing = True
+        await self._recovery.close()
         tasks = [active.task for active in self._active.values()]
         for task in tasks:
             task.cancel()
@@ -208,6 +233,39 @@ class WorkflowEngine:
         elif active.content and active.content != content:
             raise other_workflow(contract.workflow_id)
         return active, content
+
+    async def _answers(
+        self, active: _Active, content: bytes, workflow_id: str, given: int
+    ) -> AsyncGenerator[common_pb2.Data, None]:
+        """The responses of a run after the first so many."""
+        while responses := await active.answers.after(given):
+            # Of one that was resumed the content is known by now.
+            if active.content and active.content != content:
+                raise other_workflow(workflow_id)
+            for response in responses:
+                yield response
+            given += len(responses)
+
+    async def _until_free(
+        self,
+        active: _Active,
+        content: bytes,
+        workflow_id: str,
+        conflict: LeaseConflictError,
+        *,
+        first: bool,
+    ) -> None:
+        """Waits for another instance that runs a workflow to end it, or to die.
+
+        Raises:
+            LeaseConflictError: when it is no other instance that is in the way.
+        """
+        # By identity: a handler may have failed with such an error, too.
+        if active.held is not conflict:
+            raise conflict
+        if active.content and active.content != content:
+            raise other_workflow(workflow_id)
+        await self._instances.wait(workflow_id, conflict, first=first)
 
     async def _outcome(self, active: _Active) -> Output:
         try:
@@ -255,19 +313,33 @@ class WorkflowEngine:
         if active is not None:
             active.answers.end()
         error = None if task.cancelled() else task.exception()
+        if active is None or error is None:
+            return
         # Nobody's call is the current one here where the workflow was resumed.
-        ids = {"correlation_id": active.correlation_id} if active is not None else {}
-        if error is not None and not isinstance(error, OnexError):
+        ids = {"correlation_id": active.correlation_id}
+        if error is active.held:
+            _log.debug("workflow %s: %s", workflow_id, error, extra=ids)
+            return
+        if not isinstance(error, OnexError):
             _log.error("workflow %s broke off", workflow_id, exc_info=error, extra=ids)
-        elif error is not None:
+        else:
             _log.warning("workflow %s: %s", workflow_id, error, extra=ids)
+        if active.over:
+            return
+        if isinstance(error, UnavailableError):
+            self._recovery.hurry()
+        elif not isinstance(error, LeaseConflictError):
+            self._given_up.add(workflow_id)
 
     async def _begin(self, workflow: Workflow) -> Output:
         state = initial_state(workflow)
         sent_at = holder_clock()
-        started = await self._store.acquire_and_start(
-            self._request(workflow.workflow_id, take_over_own=False), start_commit(workflow, state)
-        )
+        request = self._request(workflow.workflow_id, take_over_own=False)
+        try:
+            started = await self._store.acquire_and_start(request, start_commit(workflow, state))
+        except LeaseConflictError as conflict:
+            self._note_held(workflow.workflow_id, conflict)
+            raise
         if isinstance(started, Replayed):
             return await self._resume(workflow.workflow_id)
         return await self._run(workflow, _Tenure(started.lease, sent_at, state, started.version))
@@ -306,7 +378,11 @@ class WorkflowEngine:
         # A node that this process's settings lack is no fault of the workflow: it stays unfinished.
         workflow.course.check_targets()
         sent_at = holder_clock()
-        lease = await self._store.acquire_lease(self._request(workflow_id, take_over_own=True))
+        try:
+            lease = await self._instances.acquire(self._request(workflow_id, take_over_own=True))
+        except LeaseConflictError as conflict:
+            self._note_held(workflow_id, conflict)
+            raise
         # Read again: until the new fence was in force, the former holder could still write.
         state, epoch = await read_state(self._store, workflow_id)
         if state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING:
@@ -325,7 +401,9 @@ class WorkflowEngine:
         self, workflow: Workflow, state: orchestrator_pb2.WorkflowState, lease_id: str, epoch: int
     ) -> Output:
         # Whoever follows gets the responses before the error of a workflow that failed.
-        self._active[workflow.workflow_id].answers.publish(state.responses)
+        active = self._active[workflow.workflow_id]
+        active.over = True
+        active.answers.publish(state.responses)
         return make_output(workflow, state, lease_id=lease_id, epoch=epoch)
 
     async def _run(self, workflow: Workflow, tenure: _Tenure) -> Output:
@@ -376,12 +454,17 @@ class WorkflowEngine:
         )
 
     def _draining(self) -> NodeUnavailableError:
-        return NodeUnavailableError(f"{self._holder} is draining; ask again", retry_after=1.0)
+        holder = self._instances.holder
+        return NodeUnavailableError(f"{holder} is draining; ask again", retry_after=1.0)
+
+    def _note_held(self, workflow_id: str, conflict: LeaseConflictError) -> None:
+        if self._instances.is_other(conflict.context.get("holder", "")):
+            self._active[workflow_id].held = conflict
 
     def _request(self, workflow_id: str, *, take_over_own: bool) -> LeaseRequest:
         return LeaseRequest(
             workflow_id=workflow_id,
-            holder=self._holder,
+            holder=self._instances.holder,
             ttl_us=self._ttl_us,
             request_id=str(uuid.uuid4()),
             take_over_own=take_over_own,

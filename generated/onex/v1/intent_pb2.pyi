@@ -250,7 +250,7 @@ class TakeIntentsHello(_message.Message):
     WORKER_FIELD_NUMBER: _builtins.int
     HELD_CLAIM_TOKENS_FIELD_NUMBER: _builtins.int
     worker: _builtins.str
-    """worker is the name of the effect node, as `kind/name`."""
+    """worker is the name of the effect node, as `kind/name`; as `kind/name/instance` where several processes serve it."""
     @_builtins.property
     def held_claim_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """held_claim_tokens are claims of an earlier stream that the worker goes on with."""

@@ -44,7 +44,7 @@ class Lease(_message.Message):
     epoch: _builtins.int
     """epoch is the version of the workflow's state: 0 at first, +1 with each committed change."""
     holder: _builtins.str
-    """holder is the name of the node that holds the lease."""
+    """holder is the name of the node that holds the lease; `kind/name/instance` where several processes serve it."""
     token: _builtins.str
     """token is an EdDSA JWT over workflow, lease id, fence, holder and expiry, which calls carry in onex-lease-token."""
     @_builtins.property

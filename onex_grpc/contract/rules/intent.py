@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from onex.v1 import intent_pb2, operation_pb2
-from onex_grpc.contract.node import NODE_PATTERN
+from onex_grpc.contract.node import INSTANCE_PATTERN, NODE_PATTERN
 from onex_grpc.contract.rule import (
     Found,
     Rule,
@@ -93,7 +93,7 @@ RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
     ),
     intent_pb2.TakeIntentsRequest: (one_of("message"),),
     intent_pb2.TakeIntentsHello: (
-        matching("worker", NODE_PATTERN),
+        matching("worker", rf"{NODE_PATTERN}(?:/{INSTANCE_PATTERN})?"),
         count("held_claim_tokens", 0, 10_000),
         each_matching("held_claim_tokens", VISIBLE_ASCII),
     ),
