@@ -11,6 +11,7 @@ import grpc
 from onex_grpc.errors import TargetNotFoundError
 from onex_grpc.rpc import limits
 from onex_grpc.rpc.callables import StubChannel
+from onex_grpc.rpc.endpoints import endpoints_of
 from onex_grpc.rpc.link import Link
 from onex_grpc.rpc.local import LocalServer
 from onex_grpc.rpc.outgoing import Peer
@@ -54,16 +55,23 @@ class Mesh:
         """Knows the nodes; connects when they are first called.
 
         Args:
-            addresses: by `kind` or `kind/name`: `host:port`, or the server in this process.
+            addresses: by `kind` or `kind/name`: `host:port`, the server in this process, or the
+                endpoints of several processes that serve the node, with commas between them.
             caller: the calling node as `kind/name`; empty for a program that is none.
             telemetry: where spans and durations go.
             tls: certificates of the connections; None connects without TLS.
             options: limits and defaults.
 
         Raises:
-            ConfigurationError: for certificates that cannot be used.
+            ConfigurationError: for certificates that cannot be used, and for several endpoints that
+                are not IP addresses.
         """
         self._addresses = dict(addresses)
+        self._endpoints = {
+            target: endpoints_of(address)
+            for target, address in addresses.items()
+            if isinstance(address, str)
+        }
         self._caller = caller
         self._telemetry = telemetry
         self._tls = tls
@@ -90,6 +98,11 @@ class Mesh:
             channel = StubChannel(self._link(key[1]))
             self._stubs[key] = stub_type(cast("grpc.aio.Channel", channel))
         return cast("S", self._stubs[key])
+
+    def has_several(self, target: str) -> bool:
+        """Whether several processes may serve a target; raises TargetNotFoundError."""
+        endpoints = self._endpoints.get(self._resolve(target))
+        return endpoints is not None and bool(endpoints.options)
 
     def _resolve(self, target: str) -> str:
         if target in self._addresses:
@@ -122,14 +135,15 @@ class Mesh:
         if isinstance(address, LocalServer):
             local = cast("grpc.aio.Channel", address.channel())
             return Link(peer, lambda: local)
+        at = self._endpoints[target]
         if (tls := self._tls) is None:
-            options = limits.client_options(self._options.message_bytes, "")
-            return Link(peer, lambda: grpc.aio.insecure_channel(address, options))
-        options = limits.client_options(self._options.message_bytes, tls.server_name)
+            options = limits.client_options(self._options.message_bytes, "") + at.options
+            return Link(peer, lambda: grpc.aio.insecure_channel(at.target, options))
+        options = limits.client_options(self._options.message_bytes, tls.server_name) + at.options
         files = _files(tls)
         return Link(
             peer,
-            lambda: grpc.aio.secure_channel(address, channel_credentials(files), options),
+            lambda: grpc.aio.secure_channel(at.target, channel_credentials(files), options),
             files,
         )
 

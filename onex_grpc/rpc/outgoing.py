@@ -82,7 +82,8 @@ class ClientMethod:
         self.peer = peer
         self.name = path[1:]
         self.attributes: dict[str, AttributeValue] = {**rpc_attributes(self.name)}
-        host, _, port = peer.address.rpartition(":")
+        # Of several endpoints, the channel knows which one a call goes to.
+        host, _, port = ("", "", "") if "," in peer.address else peer.address.rpartition(":")
         self.attributes[names.SERVER_ADDRESS] = host or peer.address
         if host and port.isdecimal():
             self.attributes[names.SERVER_PORT] = int(port)

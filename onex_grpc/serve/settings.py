@@ -82,8 +82,9 @@ class Settings(_Section, frozen=True, kw_only=True):
         drain_grace: seconds for which running calls may finish when the process is to stop.
         reflection: whether clients may ask for the contracts (gRPC server reflection).
         require_lease: whether calls of the node's own service without a lease are refused.
-        addresses: where the other nodes are, as `host:port` by `kind` or `kind/name`; the default
-            ports on loopback for kinds that are not named.
+        addresses: where the other nodes are, as `host:port` by `kind` or `kind/name`, or a list of
+            them where several processes serve the node; the default ports on loopback for kinds
+            that are not named.
         tls: encryption; none where absent.
         limits: what the process bears.
         lease: durations of leases.
@@ -103,7 +104,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     drain_grace: Seconds = 10.0
     reflection: bool = True
     require_lease: bool = False
-    addresses: dict[str, str] = {}
+    addresses: dict[str, str | list[str]] = {}
     tls: TlsSettings | None = None
     limits: LimitSettings = LimitSettings()
     lease: LeaseSettings = LeaseSettings()
@@ -121,9 +122,16 @@ class Settings(_Section, frozen=True, kw_only=True):
 
         for name, address in self.addresses.items():
             _check_node("addresses", name)
-            if not _ADDRESS.fullmatch(address) or int(address.rpartition(":")[2]) > _MAX_PORT:
+            endpoints = _endpoints(address)
+            for each in endpoints:
+                if not _ADDRESS.fullmatch(each) or int(each.rpartition(":")[2]) > _MAX_PORT:
+                    raise ConfigurationError(
+                        f"addresses: {each!r} of {name} is not host:port, such as 127.0.0.1:50053"
+                    )
+            if len(endpoints) > 1 and self.tls is not None and not self.tls.server_name:
                 raise ConfigurationError(
-                    f"addresses: {address!r} of {name} is not host:port, such as 127.0.0.1:50053"
+                    f"addresses: {name} has several endpoints; with [tls] name in server_name what "
+                    "their certificates have in common"
                 )
         for queue in self.queues:
             if _check_node("queues", queue).kind != "reducer":
@@ -148,7 +156,14 @@ class Settings(_Section, frozen=True, kw_only=True):
         defaults = {
             kind: f"127.0.0.1:{port}" for kind, port in DEFAULT_PORTS.items() if kind not in named
         }
-        return defaults | self.addresses
+        given = {name: ",".join(_endpoints(at)) for name, at in self.addresses.items()}
+        return defaults | given
+
+
+def _endpoints(address: str | list[str]) -> list[str]:
+    listed = address.split(",") if isinstance(address, str) else address
+    # At least one, so that an empty list is refused as well.
+    return [endpoint.strip() for endpoint in listed] or [""]
 
 
 def _check_node(key: str, name: str) -> Target:

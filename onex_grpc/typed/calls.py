@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from google.protobuf.message import Message
 
+from onex.v1 import common_pb2
 from onex_grpc.typed.feeding import Feeding
+from onex_grpc.typed.repeating import repeated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
+
+_ORCHESTRATOR: Final = common_pb2.NODE_TYPE_ORCHESTRATOR
 
 
 class _Stub:
@@ -71,12 +75,19 @@ class MeshCaller:
         # Kept: a mesh that nobody holds closes its connections.
         self._mesh = mesh
         self._methods = mesh.stub(_stub_type(contract), target).methods
+        # A workflow that is asked for again is joined, at whichever of its node's processes.
+        self._repeats = contract.kind == _ORCHESTRATOR and mesh.has_several(target)
 
     async def unary(self, rpc: Rpc[Q, R], request: Q, timeout: float | None) -> R:
-        """One request, one response; raises the server's OnexError."""
+        """One request, one response; raises the server's OnexError.
+
+        A workflow is asked for again where one of several processes is gone or goes.
+        """
         call = cast("Unary", self._methods[rpc.name])
-        response = await call(request, timeout=rpc.timeout if timeout is None else timeout)
-        return cast("R", response)
+        timeout = rpc.timeout if timeout is None else timeout
+        if self._repeats:
+            return cast("R", await repeated(lambda left: call(request, timeout=left), timeout))
+        return cast("R", await call(request, timeout=timeout))
 
     async def server_stream(
         self, rpc: Rpc[Q, R], request: Q, timeout: float | None

@@ -90,6 +90,4 @@ def _open(connector: Connector, clock: Clock | None, on_batch: OnBatch | None) -
         writer.close()
         raise
     batcher: Batcher[Transaction] = Batcher(runner, on_batch=on_batch)
-    return PostgresStore(
-        batcher, Reader(connector, server_clock), listener, wakeups, connector
-    )
+    return PostgresStore(batcher, Reader(connector, server_clock), listener, wakeups, connector)
