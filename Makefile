@@ -90,8 +90,8 @@ types: $(STAMP)  ## mypy --strict
 test: $(STAMP)  ## all tests
 	@$(PY) -m pytest
 
-demo: $(STAMP)  ## process real orders in four processes: ORDERS=n|all CSV=file STATE=dir
-	@exec $(PY) -m servers.demo $(if $(ORDERS),--orders "$(ORDERS)") $(if $(CSV),--csv "$(CSV)") $(if $(STATE),--state "$(STATE)")
+demo: $(STAMP)  ## process real orders in four processes: ORDERS=n|all CSV=file STATE=dir STORE=postgresql
+	@exec $(PY) -m servers.demo $(if $(ORDERS),--orders "$(ORDERS)") $(if $(CSV),--csv "$(CSV)") $(if $(STATE),--state "$(STATE)") $(if $(STORE),--store "$(STORE)")
 
 serve: $(STAMP)  ## run the four servers until Ctrl-C: STATE=dir PORTS=effect,compute,reducer,orchestrator
 	@exec $(PY) -m servers.serve --state "$(or $(STATE),.onex)" $(if $(PORTS),--ports "$(PORTS)")

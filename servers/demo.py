@@ -1,4 +1,4 @@
-"""`make demo`: real orders through four server processes, then what they came to.
+"""`make demo`: real orders through server processes, then what they came to.
 
 Its last line on stdout is the summary; progress and the tree of one trace go before it.
 """
@@ -26,7 +26,8 @@ from servers.driver import Driver, Rows
 from servers.mesh import running_mesh
 from servers.orders_file import OrderRow, OrdersFile, RowError, open_orders
 from servers.progress import Progress
-from servers.supervisor import KINDS, MeshLayout, free_ports
+from servers.stores import STORES, database
+from servers.supervisor import KINDS, REPLICATED, MeshLayout, free_ports
 
 SAMPLE = Path(__file__).parent / "data" / "cdnow_orders.csv"
 
@@ -52,12 +53,21 @@ class _Orders(click.ParamType[int | None]):
 @click.option(
     "--state", type=click.Path(path_type=Path), help="State folder; a fresh one if absent."
 )
+@click.option(
+    "--store",
+    type=click.Choice(STORES),
+    default=STORES[0],
+    show_default=True,
+    help="Where the nodes keep their state; on postgresql two orchestrators share the work.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object.")
-def main(orders: int | None, csv_file: Path, state: Path | None, as_json: bool) -> None:
+def main(orders: int | None, csv_file: Path, state: Path | None, store: str, as_json: bool) -> None:
     """Processes orders of a CSV file through the sample mesh and audits the result."""
     try:
-        folder = state or Path(tempfile.mkdtemp(prefix="onex-demo-"))
-        audit, faults = asyncio.run(_stoppable(open_orders(csv_file, orders), folder.resolve()))
+        folder = (state or _fresh_folder()).resolve()
+        with database(store, folder) as address:
+            work = _stoppable(open_orders(csv_file, orders), folder, address)
+            audit, faults = asyncio.run(work)
     except (asyncio.CancelledError, KeyboardInterrupt):
         click.echo("error: stopped; the same state goes on where it was", err=True)
         sys.exit(1)
@@ -75,17 +85,25 @@ def main(orders: int | None, csv_file: Path, state: Path | None, as_json: bool) 
     sys.exit(1 if faults else 0)
 
 
-async def _stoppable(orders: OrdersFile, state: Path) -> tuple[Audit, list[str]]:
-    # As Ctrl-C: nobody else would end the four servers.
-    work = asyncio.create_task(_demo(orders, state))
+def _fresh_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="onex-demo-"))
+    # PostgreSQL's user has to get to its own folder in it.
+    folder.chmod(0o711)
+    return folder
+
+
+async def _stoppable(orders: OrdersFile, state: Path, store: str) -> tuple[Audit, list[str]]:
+    # As Ctrl-C: nobody else would end the servers.
+    work = asyncio.create_task(_demo(orders, state, store))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, work.cancel)
     return await work
 
 
-async def _demo(orders: OrdersFile, state: Path) -> tuple[Audit, list[str]]:
+async def _demo(orders: OrdersFile, state: Path, store: str) -> tuple[Audit, list[str]]:
     rows = orders.rows()
-    layout = MeshLayout(state, orders.path.parent, free_ports(len(KINDS)))
+    kinds = REPLICATED if store else KINDS
+    layout = MeshLayout(state, orders.path.parent, free_ports(len(kinds)), store)
     progress = Progress(len(rows))
     progress.say(f"state in {state}")
     with OtlpReceiver() as receiver:

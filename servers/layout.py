@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _SETTINGS = """\
 # Written by the sample mesh at each start.
 state = {state}
-queues = ["reducer"]
+{store}queues = ["reducer"]
 
 [addresses]
 {addresses}
@@ -49,11 +49,12 @@ topic = "order-events"
 
 
 def settings_text(layout: MeshLayout, schema: str) -> str:
-    """The onex.toml that all four servers of a layout read."""
+    """The onex.toml that all servers of a layout read."""
     # A JSON string is a TOML basic string too, escapes included.
     quote = json.dumps
     return _SETTINGS.format(
         state=quote(str(layout.state)),
+        store=f"store = {quote(layout.store)}\n" if layout.store else "",
         addresses="\n".join(f'"{node}" = {quote(at)}' for node, at in layout.addresses.items()),
         csv_folder=quote(str(layout.csv_folder)),
         database=quote(str(layout.state / "orders.db")),

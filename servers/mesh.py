@@ -1,4 +1,4 @@
-"""The sample mesh as a whole: a state folder made ready, and its four servers running over it."""
+"""The sample mesh as a whole: a state folder made ready, and its servers running over it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _owned(state: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def running_mesh(layout: MeshLayout, say: Callable[[str], None]) -> AsyncIterator[Supervisor]:
-    """The four servers, up while the block runs.
+    """The servers, up while the block runs.
 
     Raises:
         ConfigurationError: when the state folder cannot be written or a server does not start.

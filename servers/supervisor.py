@@ -1,4 +1,4 @@
-"""Starts the four servers of the sample mesh as processes, and restarts one that dies."""
+"""Starts the servers of the sample mesh as processes, and restarts one that dies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from onex_grpc.errors import ConfigurationError
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KINDS = ("effect", "compute", "reducer", "orchestrator")
+REPLICATED = (*KINDS, "orchestrator")
+"""The kinds of a mesh with two orchestrators."""
 DEFAULT_PORTS = (50051, 50052, 50053, 50054)
 
 _START_SECONDS = 30.0
@@ -34,30 +36,56 @@ def free_ports(count: int) -> tuple[int, ...]:
         return tuple(each.getsockname()[1] for each in sockets)
 
 
+class Server(NamedTuple):
+    """One process: its own name, the kind of its node, where it listens."""
+
+    name: str
+    kind: str
+    port: int
+
+
 @dataclass(frozen=True, slots=True)
 class MeshLayout:
-    """Where the four servers listen, where they keep their state and where the CSV files lie."""
+    """Where the servers listen, where they keep their state and where the CSV files lie.
+
+    Attributes:
+        state: folder of logs, settings, orders, and of the stores where `store` is empty.
+        csv_folder: where the CSV files lie.
+        ports: of KINDS, or of REPLICATED.
+        store: address of the PostgreSQL database in which the stores lie.
+    """
 
     state: Path
     csv_folder: Path
     ports: tuple[int, ...]
+    store: str = ""
+
+    @property
+    def servers(self) -> Sequence[Server]:
+        """All processes; the second one of a kind is numbered."""
+        kinds = REPLICATED[: len(self.ports)]
+        return [
+            Server(kind if index < len(KINDS) else f"{kind}-2", kind, port)
+            for index, (kind, port) in enumerate(zip(kinds, self.ports, strict=True))
+        ]
 
     @property
     def addresses(self) -> dict[str, str]:
         """The address of each node by its name."""
-        return {
-            f"{kind}/orders": f"127.0.0.1:{port}"
-            for kind, port in zip(KINDS, self.ports, strict=True)
-        }
+        found: dict[str, str] = {}
+        for server in self.servers:
+            node, at = f"{server.kind}/orders", f"127.0.0.1:{server.port}"
+            found[node] = f"{found[node]},{at}" if node in found else at
+        return found
 
     @property
     def config(self) -> Path:
-        """The settings that all four servers read."""
+        """The settings that all servers read."""
         return self.state / "onex.toml"
 
 
 class Supervisor:
-    """Four server processes; `say` gets one line for each start, death and restart."""
+    """The server processes; `say` gets one line for each start, death and restart."""
 
     def __init__(self, layout: MeshLayout, say: Callable[[str], None]) -> None:
         self._layout = layout
@@ -67,14 +95,15 @@ class Supervisor:
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
-        """Returns when all four serve.
+        """Returns when all of them serve.
 
         Raises:
             ConfigurationError: when one cannot start; with its own reason.
         """
         (self._layout.state / "logs").mkdir(parents=True, exist_ok=True)
-        await asyncio.gather(*(self._launch(kind) for kind in KINDS))
-        self._watchers = [asyncio.create_task(self._watch(kind)) for kind in KINDS]
+        servers = self._layout.servers
+        await asyncio.gather(*(self._launch(server) for server in servers))
+        self._watchers = [asyncio.create_task(self._watch(server)) for server in servers]
 
     async def failed(self) -> None:
         """Returns never; raises when a server can no longer be kept alive."""
@@ -86,44 +115,46 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
         # Callers first: the orchestrator's last calls still find their nodes.
-        for kind in reversed(KINDS):
-            await self._end(self._processes.get(kind))
+        for server in reversed(self._layout.servers):
+            await self._end(self._processes.get(server.name))
 
-    async def _launch(self, kind: str) -> None:
-        log = self._layout.state / "logs" / f"{kind}.log"
+    async def _launch(self, server: Server) -> None:
+        log = self._layout.state / "logs" / f"{server.name}.log"
         with log.open("ab") as stderr:
             process = await asyncio.create_subprocess_exec(
-                *self._command(kind),
+                *self._command(server),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,
                 # Ctrl-C is for the supervisor alone: it stops the servers in their order.
                 start_new_session=True,
             )
-        self._processes[kind] = process
+        self._processes[server.name] = process
         line = await _first_line(process)
         if not line.startswith(b"serving "):
             await self._end(process)
-            raise ConfigurationError(f"{kind} does not start: {_last_line(log)}")
+            raise ConfigurationError(f"{server.name} does not start: {_last_line(log)}")
         self._say(f"{line.decode().strip()} (pid {process.pid})")
 
-    def _command(self, kind: str) -> Sequence[str]:
-        port = str(self._layout.ports[KINDS.index(kind)])
-        module = f"servers.{kind}"
+    def _command(self, server: Server) -> Sequence[str]:
+        module = f"servers.{server.kind}"
         config = str(self._layout.config)
-        options = ("--config", config, "--port", port, "--with-parent")
+        options = ["--config", config, "--port", str(server.port), "--with-parent"]
+        if self._layout.store:
+            # The same at each start, so that a restarted one goes on with its own work at once.
+            options += ["--instance", server.name]
         return (sys.executable, "-m", module, *options)
 
-    async def _watch(self, kind: str) -> None:
+    async def _watch(self, server: Server) -> None:
         for _ in range(_RESTARTS):
-            code = await self._processes[kind].wait()
-            self._say(f"{kind} died ({_cause(code)}); restarting it")
+            code = await self._processes[server.name].wait()
+            self._say(f"{server.name} died ({_cause(code)}); restarting it")
             try:
-                await self._launch(kind)
+                await self._launch(server)
             except ConfigurationError as fault:
                 self._give_up(fault)
                 return
-        self._give_up(ConfigurationError(f"{kind} died {_RESTARTS} times; see its log"))
+        self._give_up(ConfigurationError(f"{server.name} died {_RESTARTS} times; see its log"))
 
     def _give_up(self, fault: ConfigurationError) -> None:
         if not self._failed.done():
