@@ -59,14 +59,16 @@ async def open_postgres(
     """
     connector = Connector.parse(address, schema or schema_of(owner), owner, instance)
     deadline = time.monotonic() + patience
-    told = False
+    told = refused = False
     while True:
         try:
             return await asyncio.to_thread(_open, connector, clock, on_batch)
         except DatabaseConnectionError as error:
-            if time.monotonic() >= deadline or not await asyncio.to_thread(connector.is_down):
+            was_refused, refused = refused, not await asyncio.to_thread(connector.is_down)
+            # Twice, since it may have come up in between.
+            if time.monotonic() >= deadline or (refused and was_refused):
                 raise
-            if not told:
+            if not (told or refused):
                 _log.warning("waiting up to %g s for it: %s", patience, error.message)
                 told = True
         await asyncio.sleep(_TRY_AGAIN)
