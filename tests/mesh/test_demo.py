@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +21,7 @@ from servers.orders_file import OrderRow, open_orders
 from servers.supervisor import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,6 +81,59 @@ def test_each_server_stopped_in_turn_loses_and_doubles_nothing(
         last = process.stdout.read().splitlines()[-1:]
     assert killed == list(KINDS), "".join(said)
     assert sum("restarting it" in line for line in said) == len(KINDS)
+    assert last == [expected(400)], "".join(said)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that PostgreSQL's user may enter, unlike those of pytest."""
+    folder = Path(tempfile.mkdtemp(prefix="onex-demo-test-", dir="/tmp"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_on_postgresql_twice_gives_the_same_totals(open_folder: Path) -> None:
+    for _ in range(2):
+        done = run_demo("--orders", "40", "--state", str(open_folder), "--store", "postgresql")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == expected(40)
+    assert done.stderr.count("serving orchestrator/orders") == 2
+    # Nothing of it is left in files of the nodes' own.
+    assert not list(open_folder.glob("reducer*.db"))
+
+
+def wait_for_mails(state: Path, count: int) -> None:
+    """Returns when so many orders are confirmed."""
+    deadline = time.monotonic() + 60
+    while len(list(state.glob("mail/new/*"))) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_on_postgresql_an_orchestrator_killed_loses_and_doubles_nothing(open_folder: Path) -> None:
+    options = ("--orders", "400", "--state", str(open_folder), "--store", "postgresql")
+    process = subprocess.Popen(
+        demo(*options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        pids: list[int] = []
+        said, killed = [], 0
+        for line in process.stderr:
+            said.append(line)
+            serving = re.match(r"serving orchestrator/orders on \S+ \(pid (\d+)\)", line)
+            if serving:
+                pids.append(int(serving[1]))
+            # One, then the other, each in the middle of the work.
+            if killed < 2 and len(pids) == 2 + killed:
+                killed += 1
+                wait_for_mails(open_folder, 100 * killed)
+                os.kill(pids[killed - 1], signal.SIGKILL)
+        last = process.stdout.read().splitlines()[-1:]
+    assert killed == 2, "".join(said)
+    assert sum("restarting it" in line for line in said) == 2
     assert last == [expected(400)], "".join(said)
 
 
