@@ -70,12 +70,14 @@ class ImperativeCourse:
             await _stop(task, calls, self._handler.name)
         if calls.over.done():
             raise calls.over.result()
-        failure = run.failure if task.done() and not task.cancelled() else None
         if task.cancelled():
-            failure = _unexplained(self._handler.name)
+            run.failure = _unexplained(self._handler.name)
             _log.error("workflow %s: its handler cancelled itself", calls.workflow.workflow_id)
+        else:
+            # What is no Exception, such as SystemExit, is for the process, not for the workflow.
+            task.result()
         changed = run.changed(replay.left)
-        return _end(changed or failure, run.last, work.workflow.correlation_id)
+        return _end(changed or run.failure, run.last, work.workflow.correlation_id)
 
     def results(
         self, state: orchestrator_pb2.WorkflowState

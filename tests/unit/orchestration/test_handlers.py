@@ -219,13 +219,15 @@ async def test_what_a_handler_raises_is_the_failure_of_its_workflow(
             raise AlgorithmNotFoundError("mine")
         if request.value == "none":
             return None  # type: ignore[return-value]
+        if request.value == "self":
+            raise asyncio.CancelledError
         raise ValueError("a secret")
 
     async with restarted(house, handler, successor) as one:
         for _ in range(2):
             with pytest.raises(AlgorithmNotFoundError, match="mine"):
                 await run(one, asked("known"))
-        for text in ("none", "unknown"):
+        for text in ("none", "self", "unknown"):
             with pytest.raises(OnexError, match="failed unexpectedly") as raised:
                 await run(one, asked(text, text))
             assert type(raised.value) is OnexError
