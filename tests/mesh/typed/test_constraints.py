@@ -39,6 +39,11 @@ class Scale(checked_onex.ScaleCompute):
         return checked_pb2.WeighAllResponse()
 
 
+class Guesses(checked_onex.GuessCompute):
+    def guess(self, request):
+        return checked_pb2.GuessResponse()
+
+
 class Parcels(checked_onex.ParcelEffect):
     async def ship(self, request, call):
         print("shipped", flush=True)
@@ -178,3 +183,10 @@ async def test_a_node_does_not_start_unchecked(
     blocked = process("Scale", folder, os.pathsep.join((str(tmp_path), path)))
     with pytest.raises(ConfigurationError, match=r"pip install 'onex-grpc\[validate\]'"):
         await blocked.start()
+
+
+async def test_constraints_that_do_not_compile_are_seen_at_the_start(
+    folder: Path, path: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"constraints of checked\.v1\.GuessRequest"):
+        await process("Guesses", folder, path).start()
