@@ -127,7 +127,7 @@ def test_a_plain_def_where_async_is_meant_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="send must be an `async def` that returns"):
 
         class _Plain(post_onex.PostEffect):
-            def send(self, request, call):  # type: ignore[no-untyped-def,override]
+            def send(self, request, call):  # type: ignore[no-untyped-def]
                 return None
 
     with pytest.raises(ConfigurationError, match="follow must be an `async def` that yields"):
