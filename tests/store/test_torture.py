@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.store.server import PostgresServer
 
-SHORT = LeasePlan(histories=100, together=100, wave_seconds=1.5)
+SHORT = LeasePlan(histories=100, together=100, wave_seconds=1.2, clients=2)
 
 
 def quiet(line: str) -> None:
@@ -79,7 +79,7 @@ async def test_no_stale_write_gets_into_postgresql(
 async def test_a_guard_that_accepts_older_fences_is_found(tmp_path: Path) -> None:
     torture = LeaseTorture(
         SqliteFile(tmp_path / "s.db"),
-        replace(SHORT, histories=40, together=40, wave_seconds=1.2, bug=True),
+        replace(SHORT, histories=40, together=40, bug=True),
         tmp_path,
     )
     violation = await torture.run(quiet)

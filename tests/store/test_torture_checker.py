@@ -275,6 +275,32 @@ def test_answers_after_a_first_lease(calls: list[Call], possible: bool) -> None:
     assert bool(verdict.stuck) is not possible
 
 
+CALLEE_WRITTEN = Timed(Call(Kind.WRITE, Result.OK, 5, 1, "a"), 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "possible"),
+    [
+        (Call(Kind.WRITE, Result.OK, 5, 2, "b"), True),
+        (Call(Kind.WRITE, Result.OK, 9, 2, "b"), True),
+        (Call(Kind.WRITE, Result.OK, 4, 2, "b"), False),
+        (Call(Kind.WRITE, Result.OK, 5, 3, "b"), False),
+        (Call(Kind.WRITE, Result.STALE, 4), True),
+        (Call(Kind.WRITE, Result.STALE, 5), False),
+        (Call(Kind.WRITE, Result.EXPIRED, 5), False),
+        (Call(Kind.WRITE, Result.MISMATCH, 5, ANY_VERSION, "b", 0), True),
+        (Call(Kind.WRITE, Result.MISMATCH, 5, ANY_VERSION, "b", 1), False),
+        (Call(Kind.WRITE, Result.MISMATCH, 4, ANY_VERSION, "b", 0), False),
+        (Call(Kind.LOOK, Result.OK, 5), True),
+        (Call(Kind.LOOK, Result.OK, 0), False),
+        (Call(Kind.READ, Result.OK, version=1, value="a"), True),
+    ],
+)
+def test_answers_of_a_callee_after_a_first_write(call: Call, possible: bool) -> None:
+    history = [CALLEE_WRITTEN, Timed(call, 2, 3)]
+    assert check(history, Register(issues=False), step).linearizable is possible
+
+
 def test_long_histories_are_checked_fast() -> None:
     history, _ = sequential_run(5, 3000, 80)
     began = time.monotonic()

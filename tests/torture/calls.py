@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 
@@ -26,6 +27,20 @@ from onex_grpc.store import (
     workflow_key,
 )
 from tests.torture.register import ANY_VERSION, Kind, Result
+
+_CALLEE: Final = ".callee"
+
+
+def callee_of(workflow: str) -> str:
+    """By which name a callee's register of a workflow goes: nobody acquires a lease over it, so the
+    store takes the fences as those of another store.
+    """
+    return workflow + _CALLEE
+
+
+def is_callee(name: str) -> bool:
+    """Whether this is the register of a callee."""
+    return name.endswith(_CALLEE)
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True):

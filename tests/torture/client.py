@@ -15,7 +15,7 @@ import uvloop
 
 from onex_grpc.store.postgres import open_postgres
 from tests.torture import seeded
-from tests.torture.calls import Answer, Ask, Door, answer
+from tests.torture.calls import Answer, Ask, Door, answer, callee_of
 from tests.torture.contender import Contender
 from tests.torture.recorder import Log, Recorder
 from tests.torture.register import Result
@@ -94,8 +94,11 @@ async def contend(door: Door, role: Role, wave: Wave) -> None:
     async with asyncio.TaskGroup() as group:
         for workflow in wave.workflows:
             own = random.Random(chance.random())  # noqa: S311 - as above
-            recorder = Recorder(door, log, workflow, role.name, wave.ttl_us, own)
-            group.create_task(Contender(recorder).run(wave.until_ns))
+            calls, callee = (
+                Recorder(door, log, name, role.name, wave.ttl_us, own)
+                for name in (workflow, callee_of(workflow))
+            )
+            group.create_task(Contender(calls, callee).run(wave.until_ns))
     await asyncio.to_thread(Path(wave.out).write_bytes, msgspec.msgpack.encode(log))
 
 

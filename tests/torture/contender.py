@@ -18,8 +18,12 @@ _LOST: Final = (Result.STALE, Result.EXPIRED)
 class Contender:
     """Goes on until its time is up, never looking at whether a lease still runs."""
 
-    def __init__(self, calls: Recorder) -> None:
+    def __init__(self, calls: Recorder, callee: Recorder) -> None:
+        """Takes a callee's register of the same workflow, too: it is written under the same leases,
+        which its store did not issue.
+        """
         self._calls = calls
+        self._callee = callee
         self._chance = calls.chance
         self._ttl = calls.ttl_us / 1e6
         self._held: Held | None = None
@@ -36,15 +40,16 @@ class Contender:
                 await self._under(self._held)
             await asyncio.sleep(self._chance.expovariate(1 / _GAP))
         await self._calls.read()
+        await self._callee.read()
 
     async def _without(self, until_ns: int) -> None:
         draw = self._chance.random()
         if self._former is not None and draw < 0.2:
-            await self._calls.write(self._former, exact=draw < 0.08)
+            await self._somewhere().write(self._former, exact=draw < 0.08)
         elif draw < 0.3:
-            await self._calls.read()
+            await self._somewhere().read()
         elif draw < 0.35:
-            await self._calls.look()
+            await self._somewhere().look()
         else:
             self._held, wait = await self._calls.acquire()
             left = (until_ns - time.monotonic_ns()) / 1e9
@@ -67,10 +72,13 @@ class Contender:
             # As a holder that died: nobody else may have it before the ttl is over.
             self._drop(held)
         else:
-            await self._calls.read()
+            await self._somewhere().read()
 
     async def _write(self, held: Held, *, exact: bool) -> None:
-        self._judge(held, await self._calls.write(held, exact=exact))
+        self._judge(held, await self._somewhere().write(held, exact=exact))
+
+    def _somewhere(self) -> Recorder:
+        return self._callee if self._chance.random() < 0.3 else self._calls
 
     def _judge(self, held: Held, result: Result) -> None:
         # Some go on all the same.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from onex_grpc.store import ActionRecord as Action
 
-SCOPE: Final = "torture"
+_SCOPE: Final = "torture"
 _PADDING: Final = 2000
 
 
@@ -25,7 +25,7 @@ class Content(msgspec.Struct, frozen=True):
         round: in which it was written: a version that was lost and written anew has another one.
         intents: the ids of the intents committed with it.
         actions: the ids of the actions committed with it.
-        fence: of the lease under which it was committed; 0 without.
+        fence: of the lease under which it was committed; 0 without, or where the commit granted it.
         padding: fills pages.
     """
 
@@ -94,7 +94,7 @@ def _intent(chance: random.Random, intent_id: str, key: str) -> NewIntent:
 
 def _action(action_id: str, fence: int) -> ActionRecord:
     return ActionRecord(
-        scope=SCOPE,
+        scope=_SCOPE,
         action_id=action_id,
         content_hash=action_id.encode(),
         action_type=1,

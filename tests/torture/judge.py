@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.torture import linearizability
+from tests.torture.calls import is_callee
 from tests.torture.exclusion import early_takeovers
 from tests.torture.linearizability import Timed
 from tests.torture.register import Call, Kind, Register, Result, step
@@ -32,6 +33,7 @@ class LeaseFigures:
 
     store: str
     histories: int = 0
+    callee_histories: int = 0
     operations: int = 0
     leases: int = 0
     takeovers: int = 0
@@ -52,7 +54,10 @@ class LeaseFigures:
         calls = Counter((record.call.kind, record.call.result) for record in history)
         leases = calls[Kind.ACQUIRE, Result.OK]
         released = calls[Kind.RELEASE, Result.OK]
-        self.histories += 1
+        if is_callee(history[0].workflow):
+            self.callee_histories += 1
+        else:
+            self.histories += 1
         self.operations += len(history)
         self.leases += leases
         # The first lease and those that follow a release take nothing over.
@@ -82,7 +87,8 @@ def by_workflow(logs: Iterable[Log]) -> dict[str, list[Record]]:
 def judge(history: Sequence[Record], ttl_us: int, tolerance_us: int) -> Violation | None:
     """What is wrong with the history of one workflow; None where nothing is."""
     timed = [Timed(record.call, record.invoked, record.returned) for record in history]
-    verdict = linearizability.check(timed, Register(), step)
+    initial = Register(issues=not is_callee(history[0].workflow))
+    verdict = linearizability.check(timed, initial, step)
     if not verdict.linearizable:
         why = "no order explains the answers; after {} operations none of these fits: {}".format(
             len(verdict.order), "; ".join(_say(one.operation) for one in verdict.stuck)

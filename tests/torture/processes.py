@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +11,13 @@ from typing import Final
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _END_SECONDS: Final = 20
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def die_with_parent() -> None:
+    """Has the kernel kill this process when its parent ends, where the kernel can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Worker:
@@ -27,6 +35,7 @@ class Worker:
             cwd=_ROOT,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            preexec_fn=die_with_parent,
         )
         return cls(name, process)
 

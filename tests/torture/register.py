@@ -1,4 +1,6 @@
-"""The model: one register that is fenced by leases, and what each answer says about it."""
+"""The models: a register in the store that issues its leases, and one in the store of a callee,
+which learns of leases by the writes under them.
+"""
 
 from __future__ import annotations
 
@@ -62,11 +64,13 @@ class Register(msgspec.Struct, frozen=True):
     """The state of one workflow.
 
     Attributes:
-        fence: the highest that was granted and is known.
+        issues: whether its store issues its leases; that of a callee does not, and knows no expiry.
+        fence: the highest that was granted and is known; in a callee's, that has written.
         hidden: whether one above it was granted, in an answer that got lost.
         ended: whether the highest lease was released; that it ran out cannot be seen from here.
     """
 
+    issues: bool = True
     fence: int = 0
     hidden: bool = False
     ended: bool = False
@@ -106,6 +110,8 @@ def _acquire(now: Register, call: Call) -> Register | None:
 
 
 def _write(now: Register, call: Call) -> Register | None:
+    if not now.issues:
+        return _write_to_callee(now, call)
     match = call.expected in (ANY_VERSION, now.version)
     if call.result is Result.MISMATCH:
         return now if now.owned_by(call.fence) and not now.ended and not match else None
@@ -113,9 +119,25 @@ def _write(now: Register, call: Call) -> Register | None:
         return now if _may_hold(now, call) else None
     if not now.owned_by(call.fence) or now.ended or not match:
         return None
-    if call.result is Result.OK and call.version not in (ANY_VERSION, now.version + 1):
+    return _written(now, call)
+
+
+def _write_to_callee(now: Register, call: Call) -> Register | None:
+    if call.result is Result.STALE:
+        return now if call.fence < now.fence else None
+    match = call.expected in (ANY_VERSION, now.version)
+    if call.fence < now.fence or match is (call.result is Result.MISMATCH):
         return None
+    if call.result is Result.MISMATCH:
+        return now
+    return _written(msgspec.structs.replace(now, fence=call.fence), call)
+
+
+def _written(now: Register, call: Call) -> Register | None:
+    """The register after a write that its guard let through."""
     if call.result not in (Result.OK, Result.UNKNOWN):
+        return None
+    if call.result is Result.OK and call.version not in (ANY_VERSION, now.version + 1):
         return None
     return msgspec.structs.replace(now, version=now.version + 1, value=call.value)
 

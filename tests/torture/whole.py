@@ -31,7 +31,8 @@ def halves(found: Contents) -> Iterator[str]:
 
 def _half(found: Contents, key: str, version: Version) -> Iterator[str]:
     content = version.content
-    if (content.key, content.version, content.fence) != (key, version.version, version.fence):
+    fences = {content.fence or version.fence, version.fence}
+    if (content.key, content.version) != (key, version.version) or len(fences) > 1:
         yield f"{key}: version {version.version} holds {content.key}, version {content.version}"
     reply = f"{key}:{content.version}:{content.round}".encode()
     for action_id in content.actions:

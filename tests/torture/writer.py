@@ -17,6 +17,7 @@ from onex_grpc.store import (
     IdempotencyRecord,
     LeaseRequest,
     NewEvent,
+    Started,
     Store,
     new_id,
     open_store,
@@ -34,7 +35,8 @@ from tests.torture.acknowledged import (
     Released,
     Saved,
 )
-from tests.torture.content import SCOPE, change, checksum, failure
+from tests.torture.content import change, checksum, failure
+from tests.torture.processes import die_with_parent
 
 if TYPE_CHECKING:
     from onex_grpc.store import ClaimedIntent, Commit, LeaseGrant
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 HOLDER: Final = "orchestrator/torture"
-TOPIC: Final = "torture"
+_TOPIC: Final = "torture"
 _WORKER: Final = "effect/torture"
 _ENTITIES: Final = 4
 _WORKFLOWS: Final = 4
@@ -62,6 +64,7 @@ class Orders(msgspec.Struct, frozen=True):
 
 def run(orders: Orders) -> None:
     """Writes until it is killed, or until its server is."""
+    die_with_parent()
     # That a server which is stopped in the middle is gone, the store rightly says.
     logging.disable(logging.WARNING)
     asyncio.run(_run(orders))
@@ -140,7 +143,7 @@ class _Writer:
         """Adds events."""
         while True:
             event_id = new_id(wall_clock_us())
-            stored = await self.store.publish_event(NewEvent(TOPIC, event_id, event_id.encode()))
+            stored = await self.store.publish_event(NewEvent(_TOPIC, event_id, event_id.encode()))
             self.book.note(Published(event_id, stored.sequence))
 
     async def record(self) -> None:
@@ -157,9 +160,19 @@ class _Writer:
         request = LeaseRequest(
             workflow, HOLDER, _MINUTE_US, new_id(wall_clock_us()), take_over_own=True
         )
-        lease = await self.store.acquire_lease(request)
-        self.book.note(Leased(workflow, lease.fence))
-        return lease, await self._fold(lease, lease.epoch, chance, release=False)
+        if chance.random() < 0.5:
+            lease = await self.store.acquire_lease(request)
+            self.book.note(Leased(workflow, lease.fence))
+            return lease, await self._fold(lease, lease.epoch, chance, release=False)
+        key = workflow_key(workflow)
+        version = (await self.store.get_state(key)).version + 1
+        # Its fence is not known yet, so the state does not say it.
+        start = change(chance, key=key, version=version, round_number=self.orders.round)
+        started = await self.store.acquire_and_start(request, start)
+        assert isinstance(started, Started)
+        self.book.note(Leased(workflow, started.lease.fence))
+        self.book.note(Saved(key, started.version, checksum(start.state)))
+        return started.lease, started.version
 
     async def _fold(
         self, lease: LeaseGrant, version: int, chance: random.Random, *, release: bool
@@ -200,6 +213,3 @@ class _Writer:
 
     def _chance(self, name: str) -> random.Random:
         return random.Random(f"{self.orders.seed}/{name}")  # noqa: S311 - chances, not secrets
-
-
-__all__ = ["HOLDER", "SCOPE", "TOPIC", "Orders", "run"]
