@@ -79,7 +79,7 @@ async def test_no_stale_write_gets_into_postgresql(
 async def test_a_guard_that_accepts_older_fences_is_found(tmp_path: Path) -> None:
     torture = LeaseTorture(
         SqliteFile(tmp_path / "s.db"),
-        replace(SHORT, histories=40, together=40, bug=True),
+        replace(SHORT, histories=40, together=40, bug="older-fence"),
         tmp_path,
     )
     violation = await torture.run(quiet)

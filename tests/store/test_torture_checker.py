@@ -89,7 +89,7 @@ timed_plain = st.builds(
 
 
 @given(st.lists(timed_plain, max_size=5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_it_finds_an_order_where_trying_all_finds_one(history: list[Timed[Plain]]) -> None:
     assert check(history, 0, plain_step).linearizable is any(
         explains(order) for order in all_orders(history)
@@ -184,7 +184,7 @@ seeds = st.integers(0, 2**32)
 
 
 @given(seeds, st.integers(0, 40), st.integers(0, 60))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_came_from_a_sequential_run_is_accepted(seed: int, calls: int, reach: int) -> None:
     history, _ = sequential_run(seed, calls, reach)
     random.Random(seed).shuffle(history)  # noqa: S311 - chances, not secrets
@@ -192,7 +192,7 @@ def test_what_came_from_a_sequential_run_is_accepted(seed: int, calls: int, reac
 
 
 @given(seeds, st.integers(1, 30), st.integers(0, 40))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_answers_that_got_lost_change_nothing(seed: int, calls: int, reach: int) -> None:
     history, _ = sequential_run(seed, calls, reach)
     chance = random.Random(seed)  # noqa: S311 - chances, not secrets
@@ -211,7 +211,7 @@ def forget(one: Timed[Call], chance: random.Random) -> Timed[Call]:
 
 
 @given(seeds, st.integers(1, 30), st.integers(0, 9))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_an_older_fence_that_is_accepted_is_found(seed: int, calls: int, reach: int) -> None:
     history, leases = sequential_run(seed, calls, 4)
     at = (calls + 1) * 10

@@ -19,6 +19,7 @@ import click
 from tests.store.server import PostgresServer
 from tests.torture.contention import LeasePlan, LeaseTorture, keep
 from tests.torture.killing import KillTorture
+from tests.torture.seeded import BUGS
 from tests.torture.stores import BACKENDS, PostgresSchema, SqliteFile, Target
 
 if TYPE_CHECKING:
@@ -90,7 +91,14 @@ def kill(rounds: int, store: str, seed: int, limit_seconds: float, as_json: bool
 @click.option("--together", default=300, show_default=True, help="Workflows at one time.")
 @click.option("--clients", default=3, show_default=True, help="Processes that contend.")
 @click.option("--ttl", default=0.3, show_default=True, help="Seconds that a lease lasts.")
-@click.option("--seed-bug", is_flag=True, help="Break the guard: it accepts older fences.")
+@click.option(
+    "--seed-bug",
+    type=click.Choice(list(BUGS)),
+    is_flag=False,
+    flag_value="older-fence",
+    default=None,
+    help="Give the stores a bug, to see it found; older-fence where no name follows.",
+)
 @_store
 @_seed
 @_limit
@@ -100,7 +108,7 @@ def lease(
     together: int,
     clients: int,
     ttl: float,
-    seed_bug: bool,
+    seed_bug: str | None,
     store: str,
     seed: int,
     limit_seconds: float,
@@ -122,7 +130,7 @@ def lease(
                 ttl=ttl,
                 seed=seed,
                 limit_seconds=share,
-                bug=seed_bug,
+                bug=seed_bug or "",
             )
             torture = LeaseTorture(_stores(name, folder, stack)(0), plan, folder)
             done.append(torture.figures)

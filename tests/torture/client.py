@@ -53,13 +53,13 @@ class Role(msgspec.Struct, frozen=True):
         name: the client's.
         address: of a PostgreSQL database, or host:port of the server over a SQLite file.
         schema: in that database; empty for a server.
-        bug: whether the guard is to be broken.
+        bug: which one its store shall have; none where it is empty.
     """
 
     name: str
     address: str
     schema: str
-    bug: bool
+    bug: str
 
 
 @asynccontextmanager
@@ -107,7 +107,7 @@ async def main(role: Role) -> None:
     down.
     """
     if role.bug:
-        seeded.accept_older_fences()
+        seeded.plant(role.bug)
     async with open_door(role) as door:
         _say("ready")
         while line := await asyncio.to_thread(sys.stdin.buffer.readline):

@@ -46,7 +46,7 @@ class LeasePlan:
         ttl: of the leases, in seconds.
         seed: of the chances.
         limit_seconds: no wave begins after this.
-        bug: whether the guard is broken on purpose.
+        bug: one that the stores shall have, of seeded.BUGS; none where it is empty.
     """
 
     histories: int
@@ -56,7 +56,7 @@ class LeasePlan:
     ttl: float = 0.3
     seed: int = 1
     limit_seconds: float = 600.0
-    bug: bool = False
+    bug: str = ""
 
 
 class LeaseTorture:
@@ -97,8 +97,8 @@ class LeaseTorture:
     async def _start(self, stack: AsyncExitStack) -> None:
         address, schema = self._target.address, ""
         if isinstance(self._target, SqliteFile):
-            bug = ["--seed-bug"] if self._plan.bug else []
-            self._server = await Worker.start("server", "tests.torture.server", address, *bug)
+            module = "tests.torture.server"
+            self._server = await Worker.start("server", module, address, self._plan.bug)
             stack.push_async_callback(self._server.end)
             address = f"127.0.0.1:{await self._server.hear(_OVERTIME)}"
         else:

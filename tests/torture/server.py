@@ -43,14 +43,14 @@ async def serve(store: Store) -> None:
     await server.stop(None)
 
 
-async def main(address: str, bug: bool) -> None:
+async def main(address: str, bug: str) -> None:
     """Opens the store and serves it."""
     if bug:
-        seeded.accept_older_fences()
+        seeded.plant(bug)
     store = await open_store(address)
     await serve(store)
     await store.close()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], "--seed-bug" in sys.argv))
+    uvloop.run(main(sys.argv[1], sys.argv[2]))
