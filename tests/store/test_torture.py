@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.store.server import PostgresServer
 
-SHORT = LeasePlan(histories=100, together=100, wave_seconds=1.2, clients=2)
+SHORT = LeasePlan(histories=100, together=100, wave_seconds=1.2, clients=2, server_stop_share=0)
 
 
 def quiet(line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import sys
 from contextlib import asynccontextmanager
@@ -106,6 +107,8 @@ async def main(role: Role) -> None:
     """Says when it is ready; answers each line with the number of its wave once that is written
     down.
     """
+    # That a server which is stopped is gone, the store rightly says.
+    logging.disable(logging.WARNING)
     if role.bug:
         seeded.plant(role.bug)
     async with open_door(role) as door:

@@ -17,7 +17,7 @@ from tests.torture.client import Role, Wave
 from tests.torture.judge import LeaseFigures, Violation, by_workflow, judge
 from tests.torture.processes import Worker
 from tests.torture.recorder import Log
-from tests.torture.stores import SqliteFile, Target
+from tests.torture.stores import PostgresSchema, SqliteFile, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,6 +46,8 @@ class LeasePlan:
         ttl: of the leases, in seconds.
         seed: of the chances.
         limit_seconds: no wave begins after this.
+        server_stop_share: how often the PostgreSQL server is stopped at once and started again,
+            instead of clients being paused.
         bug: one that the stores shall have, of seeded.BUGS; none where it is empty.
     """
 
@@ -56,6 +58,7 @@ class LeasePlan:
     ttl: float = 0.3
     seed: int = 1
     limit_seconds: float = 600.0
+    server_stop_share: float = 0.1
     bug: str = ""
 
 
@@ -141,6 +144,12 @@ class LeaseTorture:
         await asyncio.sleep(self._plan.wave_seconds / 6)
         self.figures.histories_paused += size
         while time.monotonic_ns() < until_ns:
+            if isinstance(self._target, PostgresSchema) and (
+                chance.random() < self._plan.server_stop_share
+            ):
+                self._target.server.halt()
+                self._target.server.start()
+                self.figures.server_stops += 1
             paused = chance.sample(self._clients, 2 if chance.random() < 0.15 else 1)
             if self._server is not None and chance.random() < 0.1:
                 paused = [self._server]

@@ -40,6 +40,7 @@ class LeaseFigures:
     histories_with_takeover: int = 0
     pauses: int = 0
     histories_paused: int = 0
+    server_stops: int = 0
     writes: int = 0
     writes_refused_stale: int = 0
     writes_refused_expired: int = 0
@@ -70,9 +71,10 @@ class LeaseFigures:
         self.unknown += sum(record.returned is None for record in history)
 
     def count_errors(self, errors: Iterable[str]) -> None:
-        """Adds answers that left an outcome open."""
+        """Adds answers that left an outcome open, by their kind."""
         for error in errors:
-            self.errors[error] = self.errors.get(error, 0) + 1
+            kind = error.partition(":")[0]
+            self.errors[kind] = self.errors.get(kind, 0) + 1
 
 
 def by_workflow(logs: Iterable[Log]) -> dict[str, list[Record]]:
