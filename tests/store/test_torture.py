@@ -77,13 +77,10 @@ async def test_no_stale_write_gets_into_postgresql(
 
 @pytest.mark.timeout(120)
 async def test_a_guard_that_accepts_older_fences_is_found(tmp_path: Path) -> None:
-    torture = LeaseTorture(
-        SqliteFile(tmp_path / "s.db"),
-        replace(SHORT, histories=40, together=40, bug="older-fence"),
-        tmp_path,
-    )
-    violation = await torture.run(quiet)
+    # The first waves find it; there are more, should the machine be too busy for that.
+    plan = replace(SHORT, histories=400, together=40, bug="older-fence")
+    violation = await LeaseTorture(SqliteFile(tmp_path / "s.db"), plan, tmp_path).run(quiet)
     assert violation is not None
-    assert torture.figures.stale_writes_stored > 0
     kept = keep(violation, tmp_path).read_text().splitlines()
+    assert "no order explains the answers" in kept[0]
     assert len(kept) == 1 + len(violation.history)
