@@ -27,6 +27,8 @@ _DEEPEST: Final = 100
 def pack(value: Message | JSON) -> common_pb2.Data:
     """A Data with this value: a message as `message`, anything else as `value`; a Data as it is.
 
+    Equal messages have the same bytes in every process, so that a repeat is known again.
+
     Raises:
         ContractValidationError: for what JSON cannot say: NaN, infinities, whole numbers beyond
             2^53, keys that are no text, other types.
@@ -35,7 +37,8 @@ def pack(value: Message | JSON) -> common_pb2.Data:
         return value
     data = common_pb2.Data()
     if isinstance(value, Message):
-        data.message.Pack(value)
+        # Maps have no order of their own, and Any holds bytes.
+        data.message.Pack(value, deterministic=True)
     else:
         write_value(data.value, value)
     return data
@@ -81,6 +84,17 @@ def unpack_any(packed: Any) -> Message:
     except KeyError:
         raise _refused(f"is a {name}, which this node does not know; import its module") from None
     return _parse(packed, message_factory.GetMessageClass(descriptor))
+
+
+def settle_any(packed: Any) -> None:
+    """Packs a message anew, as `pack` does, whoever has packed it before; what this process cannot
+    read stays as it is.
+    """
+    try:
+        message = unpack_any(packed)
+    except ContractValidationError:
+        return
+    packed.Pack(message, deterministic=True)
 
 
 def write_value(target: Value, value: JSON, depth: int = 0) -> None:

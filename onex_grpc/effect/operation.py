@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from onex.v1 import operation_pb2
+from onex.v1 import operation_pb2
+from onex_grpc.contract.data import settle_any
 
 
 class Repeat(Enum):
@@ -50,9 +49,18 @@ def effect_request(
     """An effect with the hash of its content, which is taken only where there is a key."""
     digest = b""
     if key:
-        content = operation.SerializeToString(deterministic=True)
+        content = _settled(operation).SerializeToString(deterministic=True)
         digest = hashlib.sha256(target.encode() + b"\0" + content).digest()
     return EffectRequest(target, operation, key, correlation_id, digest)
+
+
+def _settled(operation: operation_pb2.EffectOperation) -> operation_pb2.EffectOperation:
+    """The operation as it is hashed: a message of the user's own has bytes of whoever packed it."""
+    if operation.WhichOneof("operation") != "custom":
+        return operation
+    settled = operation_pb2.EffectOperation(custom=operation.custom)
+    settle_any(settled.custom)
+    return settled
 
 
 class Progress:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from google.protobuf import wrappers_pb2
+from google.protobuf import struct_pb2, wrappers_pb2
 
 from onex.v1 import effect_pb2, operation_pb2
 from onex_grpc.context import CallContext, LeaseClaim, enter_call
@@ -257,6 +257,26 @@ async def test_the_store_keeps_the_outcome(tmp_path: Path) -> None:
             assert output.metadata.replayed is replayed
             assert unpack(output.operation_result) == "x"
     assert outside.done == 1
+
+
+async def test_a_repeat_may_be_packed_by_another_process(tmp_path: Path) -> None:
+    outside = Outside()
+    operations = CustomOperations()
+
+    async def count(message: struct_pb2.Struct, call: CustomCall) -> float:
+        outside.done += 1
+        return outside.done
+
+    operations.add(struct_pb2.Struct, count)
+    names = [str(number) for number in range(20)]
+    async with executing(tmp_path, {}, operations) as executor:
+        for order in (names, names[::-1]):
+            operation = operation_pb2.EffectOperation()
+            message = struct_pb2.Struct()
+            message.update(dict.fromkeys(order, 1))
+            operation.custom.Pack(message)
+            output = await executor.execute(contract("", operation, key="k"))
+            assert unpack(output.operation_result) == 1
 
 
 async def test_what_was_interrupted_is_not_begun_again(tmp_path: Path) -> None:

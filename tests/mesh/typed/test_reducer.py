@@ -286,7 +286,7 @@ async def test_stream_reduction_ends_with_the_first_refusal(doors: Doors) -> Non
 
 
 def headers(action_id: str) -> tuple[tuple[str, str], ...]:
-    return (("onex-action-id", action_id), ("onex-correlation-id", CORRELATION))
+    return (("onex-action-id", action_id),)
 
 
 def new_id() -> str:
