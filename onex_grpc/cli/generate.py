@@ -12,7 +12,7 @@ import msgspec
 
 from onex_grpc.codegen.delivery import deliver, workshop
 from onex_grpc.codegen.protoc import compile_protos
-from onex_grpc.codegen.sources import find_protos, roots_of, sdk_root
+from onex_grpc.codegen.sources import find_protos, roots_of, sdk_root, without_sdk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,9 @@ def generate(protos: tuple[Path, ...], out: Path, include: tuple[Path, ...], as_
 
 def _generate(given: Sequence[Path], out: Path, include: Sequence[Path]) -> Report:
     protos = find_protos(given)
-    roots = [*roots_of(protos, include), sdk_root()]
+    roots = roots_of(protos, include)
+    protos = without_sdk(protos, roots)
+    roots = [*roots, sdk_root()]
     with workshop(out) as shop:
         built = shop / "built"
         built.mkdir()
