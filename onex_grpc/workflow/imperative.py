@@ -122,9 +122,10 @@ class _HandlerRun:
                 async with aclosing(cast("AsyncGenerator[Message, None]", answer)) as responses:
                     async for response in responses:
                         await self._respond(self._pack(response))
-        except OnexError as error:
-            self.failure = error
-        except Exception:
+        except Exception as error:
+            self.failure = _own_failure(error)
+            if self.failure is not None:
+                return
             workflow_id = self._calls.workflow.workflow_id
             ids = {"correlation_id": self._calls.workflow.correlation_id}
             _log.exception("workflow %s: its handler failed", workflow_id, extra=ids)
@@ -181,6 +182,14 @@ async def _stop(task: asyncio.Task[None], calls: StepCalls, name: str) -> None:
             calls.workflow.workflow_id,
             name,
         )
+
+
+def _own_failure(error: Exception) -> OnexError | None:
+    """What a handler says about its end; of a group of tasks, what failed first."""
+    if not isinstance(error, ExceptionGroup):
+        return error if isinstance(error, OnexError) else None
+    said = [_own_failure(each) for each in error.exceptions]
+    return None if None in said else said[0]
 
 
 def _unexplained(name: str) -> OnexError:

@@ -145,6 +145,17 @@ def test_a_plain_def_where_async_is_meant_is_refused() -> None:
                 yield numbers_pb2.RunningResponse()
 
 
+def test_methods_that_another_base_writes_are_looked_at_too() -> None:
+    class Mixin:
+        async def add(self, request: numbers_pb2.AddRequest) -> numbers_pb2.AddResponse:
+            return numbers_pb2.AddResponse()
+
+    with pytest.raises(ConfigurationError, match=r"_Mixed.add must be a plain `def` that returns"):
+
+        class _Mixed(Mixin, NumbersCompute):  # type: ignore[misc]
+            pass
+
+
 def test_decorated_methods_and_iterators_of_others_fit() -> None:
     class _Handing(NumbersCompute):
         def count(self, request: numbers_pb2.CountRequest) -> Iterator[numbers_pb2.CountResponse]:

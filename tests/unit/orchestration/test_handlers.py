@@ -289,3 +289,30 @@ async def test_a_call_that_the_handler_gives_up_is_given_up_again(
     assert house.script.calls["slow"] == 1
     given_up = output.orchestration_result.step_results[0]
     assert given_up.status == orchestrator_pb2.STEP_STATUS_SKIPPED
+
+
+async def test_what_ends_a_group_of_tasks_is_the_failure(
+    house: House, node: Callees, successor: Successor
+) -> None:
+    async def handler(request: StringValue, calls: StepCalls) -> StringValue:
+        async with asyncio.TaskGroup() as outer, asyncio.TaskGroup() as inner:
+            inner.create_task(node.effect(calls, "refused"))
+            outer.create_task(node.compute(calls, "other"))
+        return request
+
+    house.script.errors["refused"] = [GuardRejectedError("no"), GuardRejectedError("no")]
+    async with restarted(house, handler, successor) as next_house:
+        with pytest.raises(GuardRejectedError, match="no"):
+            await run(next_house, asked())
+
+
+async def test_a_group_with_a_fault_of_another_kind_is_unexplained(
+    house: House, node: Callees, successor: Successor
+) -> None:
+    async def handler(request: StringValue, calls: StepCalls) -> StringValue:
+        errors = [GuardRejectedError("no"), KeyError("a fault of the handler's own")]
+        raise ExceptionGroup("both", errors)
+
+    async with restarted(house, handler, successor) as next_house:
+        with pytest.raises(OnexError, match="failed unexpectedly"):
+            await run(next_house, asked())
