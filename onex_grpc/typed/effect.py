@@ -86,6 +86,11 @@ class TypedEffect(TypedNode, NodeEffect):
         output = await self._executor.execute(contract)
         return output.operation_result
 
+    def _time_for_intent(self, contract: effect_pb2.ModelContractEffect) -> float:
+        longest = super()._time_for_intent(contract)
+        rpc = self._rpc_of(contract)
+        return longest if rpc is None or rpc.timeout is None else min(longest, rpc.timeout)
+
     def _handlers(self) -> Mapping[str, Handler]:
         return {
             rpc.name: effect_handler(rpc, self.execute_effect, self._streams, self._constraints)
