@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ledger.v1 import ledger_pb2
 from ledger.v1.audit_onex import AuditEffect
@@ -11,8 +12,10 @@ from ledger.v1.audit_pb2 import NoteRequest, NoteResponse, PurgeRequest, PurgeRe
 from ledger.v1.ledger_onex import LedgerClient
 
 from onex_grpc.testing.mesh import LocalMesh
-from onex_grpc.typed import EffectCall
 from tests.mesh.typed.ledger_nodes import Ledger
+
+if TYPE_CHECKING:
+    from onex_grpc.typed import EffectCall
 
 _SHORT = [replace(rpc, timeout=0.05) for rpc in AuditEffect.contract.rpcs]
 attempts: list[str] = []
