@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,8 @@ def generate(protos: tuple[Path, ...], out: Path, include: tuple[Path, ...], as_
     PROTO is a .proto file, or a folder for all below it. Files are written only if every proto is
     right. Exit code 0 when they are, 1 for a mistake in a proto, 2 when nothing can be tried.
     """
+    # By itself a signal ends the process at once, and what is half built stays.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     report = _generate(protos, out, include)
     if as_json:
         click.echo(msgspec.json.encode(report).decode())

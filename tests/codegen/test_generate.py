@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -198,6 +199,22 @@ def test_copies_of_our_protos_are_left_to_the_installed_ones(onex: Run, folder: 
     assert run.stdout.splitlines() == [*made, *(f"gen/{name}" for name in MADE)]
     assert alone.returncode == 2
     assert "options.proto is a proto of onex-grpc" in alone.stderr
+
+
+def test_a_run_that_is_terminated_leaves_nothing(folder: Path) -> None:
+    os.mkfifo(folder / "proto/slow.proto")
+    (folder / "gen").mkdir()
+    command = [sys.executable, "-m", "onex_grpc.cli", "generate", "proto", "-I", "proto"]
+
+    with (
+        subprocess.Popen([*command, "--out", "gen"], cwd=folder) as run,
+        # Opens when protoc has begun to read.
+        (folder / "proto/slow.proto").open("w"),
+    ):
+        run.terminate()
+        assert run.wait(timeout=30) == 128 + signal.SIGTERM
+
+    assert list((folder / "gen").iterdir()) == []
 
 
 def test_protos_without_a_node_are_an_error(onex: Run, tmp_path: Path) -> None:
