@@ -13,6 +13,7 @@ from onex.v1 import orchestrator_pb2
 from onex_grpc.action.state import read_state
 from onex_grpc.context import CallContext, current_call, enter_call
 from onex_grpc.errors import (
+    AlreadyExistsError,
     EpochMismatchError,
     NodeUnavailableError,
     OnexError,
@@ -265,9 +266,12 @@ class WorkflowEngine:
     async def _begin(self, workflow: Workflow) -> Output:
         state = initial_state(workflow)
         sent_at = holder_clock()
-        started = await self._store.acquire_and_start(
-            self._request(workflow.workflow_id, take_over_own=False), start_commit(workflow, state)
-        )
+        request = self._request(workflow.workflow_id, take_over_own=False)
+        try:
+            started = await self._store.acquire_and_start(request, start_commit(workflow, state))
+        except AlreadyExistsError:
+            # The store speaks of the action that begins it, which no caller knows.
+            raise other_workflow(workflow.workflow_id) from None
         if isinstance(started, Replayed):
             return await self._resume(workflow.workflow_id)
         return await self._run(workflow, _Tenure(started.lease, sent_at, state, started.version))

@@ -55,7 +55,7 @@ async def test_a_handler_is_found_by_the_type_of_its_request(
     async with restarted(house, handler, successor) as next_house:
         output = await run(next_house, asked("price"))
         again = await run(next_house, asked("price"))
-        with pytest.raises(AlreadyExistsError):
+        with pytest.raises(AlreadyExistsError, match="workflow w was begun with another content"):
             await run(next_house, asked("other"))
         state = await state_of(next_house)
     assert answers(output) == ["price! 1"]
