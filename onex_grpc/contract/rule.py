@@ -66,13 +66,19 @@ def uuid(field: str) -> Rule:
     return rule
 
 
+NUL: Final = "\0"
+NUL_FAULT: Final = "has a NUL in it (U+0000), which not every store keeps; leave it out"
+
+
 def text(field: str, longest: int, shortest: int = 1) -> Rule:
-    """The length of the field's text, in characters, lies within these bounds."""
+    """The length of the field's text, in characters, lies within these bounds; none is NUL."""
 
     def rule(message: Message, found: Found) -> None:
-        length = len(getattr(message, field))
-        if not shortest <= length <= longest:
+        value: str = getattr(message, field)
+        if not shortest <= (length := len(value)) <= longest:
             found.append(Violation(field, _length_fault(length, shortest, longest)))
+        elif NUL in value:
+            found.append(Violation(field, NUL_FAULT))
 
     return rule
 
