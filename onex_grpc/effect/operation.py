@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from onex.v1 import operation_pb2
 from onex_grpc.contract.data import settle_any
+
+CUSTOM: Final = "io_operation_config.operation.custom"
+"""Path of the message of an operation of the user's own."""
 
 
 class Repeat(Enum):

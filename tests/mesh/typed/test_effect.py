@@ -157,6 +157,11 @@ async def test_what_the_doors_refuse(
 ) -> None:
     chat = contract(post_pb2.ChatRequest())
     other = contract(post_pb2.CollectRequest())
+    for request in (post_pb2.ChatRequest(), post_pb2.SendRequest()):
+        damaged = contract(request)
+        damaged.io_operation_config.operation.custom.value = b"\xff"
+        with pytest.raises(ContractValidationError, match=r"operation\.custom: .* were they cut"):
+            await stream(generic, post_pb2.ChatResponse, damaged)
     with pytest.raises(ContractValidationError, match="all requests of a stream are of one type"):
         await stream(generic, post_pb2.ChatResponse, chat, other)
     with pytest.raises(ContractValidationError, match="no request came"):
