@@ -47,6 +47,12 @@ class LeaseStore(Protocol):
         """
         ...
 
+    async def steal_lease(self, request: LeaseRequest) -> LeaseGrant:
+        """Grants a lease with a new fence whoever holds the last one, whose writes are refused from
+        then on; for an operator.
+        """
+        ...
+
     async def renew_leases(self, guards: Sequence[Guard]) -> Sequence[LeaseGrant | None]:
         """Prolongs leases by their ttl, all in one transaction; None for each that has ended or
         expired.

@@ -256,6 +256,11 @@ class SameResults(SameQueue):
         )
         self.pair.same(lambda side: side.store.acquire_lease(wish))
 
+    @rule(workflow_id=some_workflow, holder=some_holder, request_id=sampled_from(["r1", "r2", ""]))
+    def steal(self, workflow_id: str, holder: str, request_id: str) -> None:
+        wish = request(holder, workflow_id=workflow_id, request_id=request_id)
+        self.pair.same(lambda side: side.store.steal_lease(wish))
+
     @rule(workflow_id=some_workflow, holder=some_holder, wanted=some_change)
     def start(self, workflow_id: str, holder: str, wanted: Change) -> None:
         wish = request(holder, workflow_id=workflow_id)

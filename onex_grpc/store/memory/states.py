@@ -14,6 +14,7 @@ from onex_grpc.store.lease_rules import (
     check_guard,
     check_release,
     is_repeat,
+    is_stolen_before,
 )
 from onex_grpc.store.memory import intents
 from onex_grpc.store.memory.tables import State
@@ -30,16 +31,15 @@ def acquire(tx: Transaction, request: LeaseRequest) -> LeaseGrant:
     """Grants a lease with a new fence, or the same one to a repeat of its request."""
     row = tx.tables.leases.get(request.workflow_id)
     if row is None or not is_repeat(row, request, tx.now_us):
-        row = LeaseRow(
-            workflow_id=request.workflow_id,
-            fence=tx.next_fence(above=row.fence if row else 0),
-            lease_id=new_id(tx.now_us),
-            request_id=request.request_id,
-            holder=request.holder,
-            ttl_us=request.ttl_us,
-            expires_us=tx.now_us + request.ttl_us,
-        )
-        tx.put(tx.tables.leases, row.workflow_id, row)
+        row = _issue(tx, row, request)
+    return row.grant(tx.now_us, _epoch(tx, request.workflow_id))
+
+
+def steal(tx: Transaction, request: LeaseRequest) -> LeaseGrant:
+    """Grants a lease with a new fence whoever holds the last one."""
+    row = tx.tables.leases.get(request.workflow_id)
+    if row is None or not is_stolen_before(row, request, tx.now_us):
+        row = _issue(tx, row, request)
     return row.grant(tx.now_us, _epoch(tx, request.workflow_id))
 
 
@@ -142,6 +142,20 @@ def _record(tx: Transaction, action: ActionRecord, reply: bytes, error: bytes, e
             issued_us=action.issued_us,
         ),
     )
+
+
+def _issue(tx: Transaction, last: LeaseRow | None, request: LeaseRequest) -> LeaseRow:
+    row = LeaseRow(
+        workflow_id=request.workflow_id,
+        fence=tx.next_fence(above=last.fence if last else 0),
+        lease_id=new_id(tx.now_us),
+        request_id=request.request_id,
+        holder=request.holder,
+        ttl_us=request.ttl_us,
+        expires_us=tx.now_us + request.ttl_us,
+    )
+    tx.put(tx.tables.leases, row.workflow_id, row)
+    return row
 
 
 def _end(tx: Transaction, workflow_id: str) -> None:

@@ -13,6 +13,7 @@ from onex_grpc.store.lease_rules import (
     check_guard,
     check_release,
     is_repeat,
+    is_stolen_before,
 )
 
 if TYPE_CHECKING:
@@ -38,28 +39,15 @@ def acquire(tx: Transaction, request: LeaseRequest) -> LeaseGrant:
     """Grants a lease with a new fence, or the same one to a repeat of its request."""
     row = _lock(tx, request.workflow_id)
     if row is None or not is_repeat(row, request, tx.now_us):
-        row = LeaseRow(
-            workflow_id=request.workflow_id,
-            fence=tx.next_fence(above=row.fence if row else 0),
-            lease_id=new_id(tx.now_us),
-            request_id=request.request_id,
-            holder=request.holder,
-            ttl_us=request.ttl_us,
-            expires_us=tx.now_us + request.ttl_us,
-        )
-        tx.write(
-            "UPDATE workflow SET fence = %s, lease_id = %s, request_id = %s, holder = %s, "
-            "ttl_us = %s, expires_us = %s WHERE workflow_id = %s",
-            (
-                row.fence,
-                row.lease_id,
-                row.request_id,
-                row.holder,
-                row.ttl_us,
-                row.expires_us,
-                row.workflow_id,
-            ),
-        )
+        row = _issue(tx, row, request)
+    return row.grant(tx.now_us, epoch(tx, request.workflow_id))
+
+
+def steal(tx: Transaction, request: LeaseRequest) -> LeaseGrant:
+    """Grants a lease with a new fence whoever holds the last one."""
+    row = _lock(tx, request.workflow_id)
+    if row is None or not is_stolen_before(row, request, tx.now_us):
+        row = _issue(tx, row, request)
     return row.grant(tx.now_us, epoch(tx, request.workflow_id))
 
 
@@ -117,6 +105,32 @@ def epoch(tx: Transaction, workflow_id: str) -> int:
 def lease_of(row: Row | None) -> LeaseRow | None:
     """What a row of SELECT_LEASE says; None where it only serves to be locked."""
     return None if row is None or row[1] == 0 else LeaseRow(*row)
+
+
+def _issue(tx: Transaction, last: LeaseRow | None, request: LeaseRequest) -> LeaseRow:
+    row = LeaseRow(
+        workflow_id=request.workflow_id,
+        fence=tx.next_fence(above=last.fence if last else 0),
+        lease_id=new_id(tx.now_us),
+        request_id=request.request_id,
+        holder=request.holder,
+        ttl_us=request.ttl_us,
+        expires_us=tx.now_us + request.ttl_us,
+    )
+    tx.write(
+        "UPDATE workflow SET fence = %s, lease_id = %s, request_id = %s, holder = %s, "
+        "ttl_us = %s, expires_us = %s WHERE workflow_id = %s",
+        (
+            row.fence,
+            row.lease_id,
+            row.request_id,
+            row.holder,
+            row.ttl_us,
+            row.expires_us,
+            row.workflow_id,
+        ),
+    )
+    return row
 
 
 def _lock(tx: Transaction, workflow_id: str) -> LeaseRow | None:

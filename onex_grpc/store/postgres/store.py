@@ -77,6 +77,11 @@ class PostgresStore:
             _ROWS + request.workflow_id, lambda tx: leases.acquire(tx, request)
         )
 
+    async def steal_lease(self, request: LeaseRequest) -> LeaseGrant:
+        return await self._write_first(
+            _ROWS + request.workflow_id, lambda tx: leases.steal(tx, request)
+        )
+
     async def acquire_and_start(self, request: LeaseRequest, start: Commit) -> Started | Replayed:
         return await self._write(
             _ROWS + request.workflow_id, lambda tx: states.acquire_and_start(tx, request, start)

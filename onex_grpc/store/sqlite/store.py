@@ -56,6 +56,9 @@ class SqliteStore:
     async def acquire_lease(self, request: LeaseRequest) -> LeaseGrant:
         return await self._batcher.submit_first(lambda tx: leases.acquire(tx, request))
 
+    async def steal_lease(self, request: LeaseRequest) -> LeaseGrant:
+        return await self._batcher.submit_first(lambda tx: leases.steal(tx, request))
+
     async def acquire_and_start(self, request: LeaseRequest, start: Commit) -> Started | Replayed:
         return await self._batcher.submit(lambda tx: states.acquire_and_start(tx, request, start))
 

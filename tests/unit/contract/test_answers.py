@@ -29,7 +29,7 @@ from onex.v1 import (
 from onex_grpc.context import CallContext, current_call, enter_call
 from onex_grpc.contract.data import pack, unpack
 from onex_grpc.effect import EventLogTarget, FilesTarget
-from onex_grpc.errors import AlgorithmNotFoundError, OnexError, Status
+from onex_grpc.errors import AlgorithmNotFoundError, OnexError, StaleFenceError, Status
 from onex_grpc.node.compute import NodeCompute
 from onex_grpc.node.effect import NodeEffect
 from onex_grpc.node.orchestrator import NodeOrchestrator
@@ -126,6 +126,22 @@ async def test_leases(mesh: LocalMesh) -> None:
     assert released.epoch == 0
     key = (await stub.ListKeys(lease_pb2.ListKeysRequest())).keys[0]
     assert (len(key.ed25519), key.kid != "") == (32, True)
+
+
+async def test_a_stolen_lease(mesh: LocalMesh) -> None:
+    stub = mesh.stub(lease_pb2_grpc.LeaseServiceStub, "orchestrator")
+    request = lease_pb2.AcquireLeaseRequest(workflow_id="w", holder="h", request_id=ID)
+    lease = (await stub.AcquireLease(request)).lease
+    wish = lease_pb2.StealLeaseRequest(
+        workflow_id="w", holder="operator", request_id=ID, reason="h hangs"
+    )
+    stolen = (await stub.StealLease(wish)).lease
+    assert stolen.fence > lease.fence
+    assert (stolen.holder, stolen.token.count(".")) == ("operator", 2)
+    with pytest.raises(StaleFenceError):
+        await stub.RenewLease(proof(lease_pb2.RenewLeaseRequest, lease))
+    again = (await stub.StealLease(wish)).lease
+    assert (again.lease_id, again.fence) == (stolen.lease_id, stolen.fence)
 
 
 async def test_events(mesh: LocalMesh) -> None:

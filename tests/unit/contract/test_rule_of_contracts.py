@@ -148,6 +148,10 @@ def acquire() -> lease_pb2.AcquireLeaseRequest:
     return lease_pb2.AcquireLeaseRequest(workflow_id="w", holder="h", request_id=ID)
 
 
+def steal() -> lease_pb2.StealLeaseRequest:
+    return lease_pb2.StealLeaseRequest(workflow_id="w", holder="h", request_id=ID, reason="r")
+
+
 def proof(message_type: Callable[..., Message]) -> Callable[[], Message]:
     return lambda: message_type(workflow_id="w", lease_id=ID, fence=1)
 
@@ -303,6 +307,11 @@ REFUSED: Final[dict[str, Refused]] = {
     "AcquireLeaseRequest.holder": refuse(acquire, "holder", ""),
     "AcquireLeaseRequest.ttl": refuse(acquire, "ttl", ...),
     "AcquireLeaseRequest.request_id": refuse(acquire, "request_id", ""),
+    "StealLeaseRequest.workflow_id": refuse(steal, "workflow_id", "a b"),
+    "StealLeaseRequest.holder": refuse(steal, "holder", ""),
+    "StealLeaseRequest.ttl": refuse(steal, "ttl", ...),
+    "StealLeaseRequest.request_id": refuse(steal, "request_id", ""),
+    "StealLeaseRequest.reason": refuse(steal, "reason", ""),
     **{
         f"{root().DESCRIPTOR.name}.{field}": refuse(root, field, value)
         for root in (RENEW, RELEASE, VERIFY)
