@@ -9,19 +9,23 @@ if TYPE_CHECKING:
 
     from onex_grpc.store.model import (
         ActionRecord,
+        Checkpoint,
         ClaimedIntent,
         Commit,
         Committed,
         Guard,
+        HistoryEntry,
         IdempotencyRecord,
         IntentState,
         LeaseGrant,
         LeaseRequest,
+        LoggedAction,
         NewEvent,
         OpenWork,
         QueueStats,
         RecordedAction,
         Replayed,
+        Rollback,
         Started,
         StateRow,
         StoredEvent,
@@ -91,6 +95,41 @@ class StateStore(Protocol):
         LeaseExpiredError where this store issued the lease and it ended); then the version
         (EpochMismatchError).
         """
+        ...
+
+    async def checkpoint(self, change: Checkpoint) -> Committed | Replayed:
+        """Pins the current version under a name and returns it; checks in the order of `commit`.
+
+        Raises as `commit`; HistoryNotFoundError where there is no version yet, AlreadyExistsError
+        for a name that pins another one.
+        """
+        ...
+
+    async def rollback(self, change: Rollback) -> Committed | Replayed:
+        """Writes the content of an earlier version as a new one; checks in the order of `commit`.
+
+        Raises as `commit`; HistoryNotFoundError where the version or checkpoint is not kept.
+        """
+        ...
+
+    async def prune_history(self, key: str, keep: int, age_us: int) -> int:
+        """Removes old versions of a state and returns how many.
+
+        What stays: the newest `keep` (1 at least) of those older than `age_us`, all that are
+        younger, and all that a checkpoint pins.
+        """
+        ...
+
+    async def get_state_at(self, key: str, to: int | str) -> StateRow:
+        """A version of a state, or the one that a checkpoint pins; raises HistoryNotFoundError."""
+        ...
+
+    async def list_history(self, key: str, after: int, limit: int) -> Sequence[HistoryEntry]:
+        """The kept versions of a state above `after`, in their order."""
+        ...
+
+    async def list_actions(self, scope: str, after: int, limit: int) -> Sequence[LoggedAction]:
+        """The recorded actions of a workflow by sequence: the audit trail."""
         ...
 
     async def raise_guard(self, guard: Guard) -> None:

@@ -33,12 +33,16 @@ from hypothesis.strategies import (
 
 from onex_grpc.store import (
     ActionRecord,
+    Checkpoint,
     Commit,
+    Exact,
+    FenceOnly,
     Guard,
     IdempotencyRecord,
     IntentState,
     NewEvent,
     NewIntent,
+    Rollback,
     StateRow,
     open_store,
     workflow_key,
@@ -106,6 +110,7 @@ some_action: SearchStrategy[ActionRecord] = builds(
     scope=some_workflow,
 )
 some_guard = none() | integers(-3, 5)
+some_ahead = sampled_from([0, 0, 0, -1, 1, None])
 some_change: SearchStrategy[Change] = builds(
     Change,
     key=sampled_from(KEYS),
@@ -158,6 +163,8 @@ class Twins(RuleBasedStateMachine):
             *(lambda side, s=state: side.store.list_intents(s, 0, 99) for state in IntentState),
             *(lambda side, t=topic: side.store.read_events(t, 0, 9) for topic in TOPICS),
             *(lambda side, t=topic: side.store.event_head(t) for topic in TOPICS),
+            *(lambda side, k=key: side.store.list_history(k, 1, 9) for key in KEYS),
+            *(lambda side, w=flow: side.store.list_actions(w, 0, 9) for flow in WORKFLOWS),
             lambda side: side.store.queue_stats(),
             lambda side: side.store.list_open(""),
             lambda side: side.store.find_action("w1", "a"),
@@ -303,6 +310,61 @@ class SameResults(SameQueue):
             return lambda side: side.store.commit(commit(side))
 
         self.pair.same(*map(doing, commits))
+
+    @rule(
+        key=sampled_from(KEYS),
+        name=sampled_from("xy"),
+        ahead=some_ahead,
+        number=some_guard,
+        by=lists(some_action, max_size=1),
+    )
+    def pin(
+        self,
+        key: str,
+        name: str,
+        ahead: int | None,
+        number: int | None,
+        by: Sequence[ActionRecord],
+    ) -> None:
+        expect = FenceOnly() if ahead is None else Exact(self._version(key) + ahead)
+
+        def doing(side: Side) -> Awaitable[object]:
+            held = None if number is None else guard(side, number)
+            return side.store.checkpoint(Checkpoint(key, name, expect, held, by, b"pinned"))
+
+        self.pair.same(doing)
+        self.pair.same(lambda side: side.store.get_state_at(key, name))
+
+    @rule(
+        key=sampled_from(KEYS),
+        to=sampled_from(["x", "y", 1, 2, 3]),
+        ahead=some_ahead,
+        number=some_guard,
+        by=lists(some_action, max_size=1),
+        cancel=booleans(),
+    )
+    def roll_back(
+        self,
+        key: str,
+        to: int | str,
+        ahead: int | None,
+        number: int | None,
+        by: Sequence[ActionRecord],
+        cancel: bool,
+    ) -> None:
+        expect = FenceOnly() if ahead is None else Exact(self._version(key) + ahead)
+
+        def doing(side: Side) -> Awaitable[object]:
+            held = None if number is None else guard(side, number)
+            return side.store.rollback(
+                Rollback(key, to, expect, held, "BACK", by, b"back", cancel_intents=cancel)
+            )
+
+        self.pair.same(doing)
+
+    @rule(key=sampled_from(KEYS), keep=integers(0, 3), age=some_wait)
+    def prune(self, key: str, keep: int, age: int) -> None:
+        self.pair.same(lambda side: side.store.prune_history(key, keep, age))
 
     @rule(failed=some_action, number=some_guard)
     def fail_action(self, failed: ActionRecord, number: int | None) -> None:

@@ -131,6 +131,17 @@ def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
     tx.changes.ready = True
 
 
+def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
+    """Ends intents that nobody has taken; returns how many."""
+    found = (tx.tables.queue.get(tx.tables.intent_ids.get(name, -1)) for name in intent_ids)
+    waiting = [row for row in found if row is not None and row.stage is not Stage.IN_FLIGHT]
+    for row in waiting:
+        # Not as it stood at first: one that ends before it may have let it go.
+        now = tx.tables.queue[row.sequence]
+        _finish(tx, replace(now, stage=Stage.CANCELLED))
+    return len(waiting)
+
+
 def _promote_due(tx: Transaction) -> None:
     for row in _timed(tx):
         if row.timed_us > tx.now_us:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from onex_grpc.store.lease_rules import LeaseRow
     from onex_grpc.store.memory.tables import Tables
+    from onex_grpc.store.model import RecordedAction
 
 _SHOWN: Final = {
     Stage.READY: IntentState.PENDING,
@@ -31,6 +32,7 @@ _SHOWN: Final = {
     Stage.IN_FLIGHT: IntentState.IN_FLIGHT,
     Stage.COMPLETED: IntentState.COMPLETED,
     Stage.DEAD: IntentState.DEAD,
+    Stage.CANCELLED: IntentState.CANCELLED,
 }
 
 
@@ -49,6 +51,12 @@ def state(tables: Tables, key: str) -> StateRow:
     """The present state of a key."""
     row = tables.states.get(key)
     return StateRow(row.version, row.state, row.state_type) if row else StateRow(0, b"", "")
+
+
+def action(tables: Tables, scope: str, action_id: str) -> RecordedAction | None:
+    """The recorded outcome of an action."""
+    row = tables.actions.get((scope, action_id))
+    return None if row is None else row.recorded
 
 
 def open_work(tables: Tables, prefix: str, now_us: int) -> Sequence[OpenWork]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from onex_grpc.errors import LeaseNotFoundError
 from onex_grpc.store.batcher import Batcher
 from onex_grpc.store.clock import Clock, StoreClock
+from onex_grpc.store.history_rules import not_kept
 from onex_grpc.store.lease_rules import check_current, check_guard
-from onex_grpc.store.memory import intents, queries, records, states
+from onex_grpc.store.memory import history, intents, queries, records, states, trail
 from onex_grpc.store.memory.transaction import MemoryRunner, Transaction
 from onex_grpc.store.wakeups import Wakeups
 
@@ -18,19 +19,23 @@ if TYPE_CHECKING:
     from onex_grpc.store.batcher import OnBatch
     from onex_grpc.store.model import (
         ActionRecord,
+        Checkpoint,
         ClaimedIntent,
         Commit,
         Committed,
         Guard,
+        HistoryEntry,
         IdempotencyRecord,
         IntentState,
         LeaseGrant,
         LeaseRequest,
+        LoggedAction,
         NewEvent,
         OpenWork,
         QueueStats,
         RecordedAction,
         Replayed,
+        Rollback,
         Started,
         StateRow,
         StoredEvent,
@@ -101,6 +106,27 @@ class MemoryStore:
     async def commit(self, change: Commit) -> Committed | Replayed:
         return await self._batcher.submit(lambda tx: states.commit(tx, change))
 
+    async def checkpoint(self, change: Checkpoint) -> Committed | Replayed:
+        return await self._batcher.submit(lambda tx: history.checkpoint(tx, change))
+
+    async def rollback(self, change: Rollback) -> Committed | Replayed:
+        return await self._batcher.submit(lambda tx: history.rollback(tx, change))
+
+    async def prune_history(self, key: str, keep: int, age_us: int) -> int:
+        return await self._batcher.submit(lambda tx: history.prune(tx, key, keep, age_us))
+
+    async def get_state_at(self, key: str, to: int | str) -> StateRow:
+        row = self._runner.read(lambda t: trail.state_at(t, key, to))
+        if row is None:
+            raise not_kept(key, to)
+        return row
+
+    async def list_history(self, key: str, after: int, limit: int) -> Sequence[HistoryEntry]:
+        return self._runner.read(lambda t: trail.history(t, key, after, limit))
+
+    async def list_actions(self, scope: str, after: int, limit: int) -> Sequence[LoggedAction]:
+        return self._runner.read(lambda t: trail.actions(t, scope, after, limit))
+
     async def raise_guard(self, guard: Guard) -> None:
         row, _ = self._runner.read(lambda t: queries.lease(t, guard.workflow_id))
         if check_guard(row, guard, self._clock.peek()):
@@ -113,7 +139,7 @@ class MemoryStore:
         return self._runner.read(lambda t: queries.state(t, key))
 
     async def find_action(self, scope: str, action_id: str) -> RecordedAction | None:
-        return self._runner.read(lambda t: t.actions.get((scope, action_id)))
+        return self._runner.read(lambda t: queries.action(t, scope, action_id))
 
     async def record_failure(self, action: ActionRecord, error: bytes, guard: Guard | None) -> None:
         await self._batcher.submit(lambda tx: states.record_failure(tx, action, error, guard))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onex_grpc.errors import AlreadyExistsError
-from onex_grpc.store.model import ActionRecord, Commit, Guard, RecordedAction
+from onex_grpc.store.commit_rules import check_same
+from onex_grpc.store.model import ActionRecord, Checkpoint, Commit, Guard, RecordedAction
 from onex_grpc.store.postgres import leases
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ SELECT_ACTION = (
 _INSERT = (
     "INSERT INTO action (scope, action_id, content_hash, action_type, target, correlation_id, "
     "issued_us, fence, basis, lease_id, parent_action_id, request, reply, error, epoch, "
-    "failed, finished_us) "
-    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    "failed, finished_us, holder) "
+    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 
 
@@ -36,20 +36,17 @@ def find_known(tx: Transaction, actions: Sequence[ActionRecord]) -> RecordedActi
         if row is None:
             continue
         known = RecordedAction(*row)
-        if known.content_hash != action.content_hash:
-            raise AlreadyExistsError(
-                f"action_id {action.action_id} was used in {action.scope} with other content; "
-                "take a new id",
-                context={"scope": action.scope, "action_id": action.action_id},
-            )
+        check_same(known, action)
         return known
     return None
 
 
-def record_successes(tx: Transaction, change: Commit, version: int) -> None:
-    """Records the actions of a commit with its reply."""
+def record_successes(
+    tx: Transaction, change: Commit | Checkpoint, version: int, holder: str
+) -> None:
+    """Records the actions of a change with its reply."""
     for action in change.actions:
-        _insert(tx, action, change.reply, b"", version)
+        _insert(tx, action, change.reply, b"", version, holder)
 
 
 def record_failure(
@@ -57,12 +54,13 @@ def record_failure(
 ) -> None:
     """Records the final failure of an action; one that is known keeps its first outcome."""
     if find_known(tx, (action,)) is None:
-        if guard is not None:
-            leases.raise_guard(tx, guard)
-        _insert(tx, action, b"", error, leases.epoch(tx, action.scope))
+        holder = "" if guard is None else leases.raise_guard(tx, guard)
+        _insert(tx, action, b"", error, leases.epoch(tx, action.scope), holder)
 
 
-def _insert(tx: Transaction, action: ActionRecord, reply: bytes, error: bytes, epoch: int) -> None:
+def _insert(
+    tx: Transaction, action: ActionRecord, reply: bytes, error: bytes, epoch: int, holder: str
+) -> None:
     tx.write(
         _INSERT,
         (
@@ -83,5 +81,6 @@ def _insert(tx: Transaction, action: ActionRecord, reply: bytes, error: bytes, e
             epoch,
             bool(error),
             tx.now_us,
+            holder,
         ),
     )

@@ -36,6 +36,10 @@ CLAIM: Final = (
     "FROM head WHERE intent.seq = head.seq "
     "RETURNING rank_us, intent.seq, intent_id, attempts, max_attempts, payload, traceparent"
 )
+CANCEL: Final = (
+    "UPDATE intent SET state = 7, timed_us = %s "
+    "WHERE intent_id = ANY(%s) AND state IN (1, 2, 4) RETURNING order_key"
+)
 SELECT_HELD: Final = (
     "SELECT attempts, max_attempts, order_key, priority FROM intent "
     "WHERE seq = %s AND claim = %s AND state = 3 FOR UPDATE"

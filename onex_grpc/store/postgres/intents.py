@@ -125,6 +125,14 @@ def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
     tx.emit()
 
 
+def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
+    """Ends intents that nobody has taken; returns how many."""
+    cancelled = tx.write_rows(sql.CANCEL, (tx.now_us, list(intent_ids)))
+    for order_key in sorted({order_key for (order_key,) in cancelled}):
+        _unblock(tx, order_key)
+    return len(cancelled)
+
+
 def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
     return (
         intent.intent_id,

@@ -84,15 +84,18 @@ def end(tx: Transaction, workflow_id: str) -> None:
     )
 
 
-def raise_guard(tx: Transaction, guard: Guard) -> None:
+def raise_guard(tx: Transaction, guard: Guard) -> str:
     """Checks a guard and, where it is news, makes it the highest known of its workflow; the row
-    stays locked until the commit.
+    stays locked until the commit. Returns the holder, where this store knows it.
     """
-    if check_guard(_lock(tx, guard.workflow_id), guard, tx.now_us):
+    row = _lock(tx, guard.workflow_id)
+    if check_guard(row, guard, tx.now_us):
         tx.write(
             "UPDATE workflow SET fence = %s, lease_id = %s WHERE workflow_id = %s",
             (guard.fence, guard.lease_id, guard.workflow_id),
         )
+        return ""
+    return row.holder if row is not None else ""
 
 
 def epoch(tx: Transaction, workflow_id: str) -> int:

@@ -37,6 +37,7 @@ _CONDITIONS: Final = {
     IntentState.IN_FLIGHT: ("state IN (2, 3) AND state = 3",),
     IntentState.COMPLETED: ("state = 5",),
     IntentState.DEAD: ("state = 6",),
+    IntentState.CANCELLED: ("state = 7",),
 }
 _PAGE: Final = (
     "(SELECT seq, payload, attempts, last_error FROM intent "

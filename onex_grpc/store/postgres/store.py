@@ -6,8 +6,19 @@ import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from onex_grpc.errors import LeaseNotFoundError
+from onex_grpc.store.history_rules import not_kept
 from onex_grpc.store.lease_rules import check_current, check_guard
-from onex_grpc.store.postgres import actions, events, intents, leases, outcomes, queries, states
+from onex_grpc.store.postgres import (
+    actions,
+    events,
+    history,
+    intents,
+    leases,
+    outcomes,
+    queries,
+    states,
+    trail,
+)
 from onex_grpc.store.postgres.transaction import Operation, Transaction
 
 if TYPE_CHECKING:
@@ -16,19 +27,23 @@ if TYPE_CHECKING:
     from onex_grpc.store.batcher import Batcher
     from onex_grpc.store.model import (
         ActionRecord,
+        Checkpoint,
         ClaimedIntent,
         Commit,
         Committed,
         Guard,
+        HistoryEntry,
         IdempotencyRecord,
         IntentState,
         LeaseGrant,
         LeaseRequest,
+        LoggedAction,
         NewEvent,
         OpenWork,
         QueueStats,
         RecordedAction,
         Replayed,
+        Rollback,
         Started,
         StateRow,
         StoredEvent,
@@ -120,6 +135,31 @@ class PostgresStore:
 
     async def commit(self, change: Commit) -> Committed | Replayed:
         return await self._write(_ROWS + _first_row(change), lambda tx: states.commit(tx, change))
+
+    async def checkpoint(self, change: Checkpoint) -> Committed | Replayed:
+        return await self._write(
+            _ROWS + _first_row(change), lambda tx: history.checkpoint(tx, change)
+        )
+
+    async def rollback(self, change: Rollback) -> Committed | Replayed:
+        return await self._write(
+            _ROWS + _first_row(change), lambda tx: history.rollback(tx, change)
+        )
+
+    async def prune_history(self, key: str, keep: int, age_us: int) -> int:
+        return await self._write(_ROWS + key, lambda tx: history.prune(tx, key, keep, age_us))
+
+    async def get_state_at(self, key: str, to: int | str) -> StateRow:
+        row = await self._reader.read(lambda c: trail.state_at(c, key, to))
+        if row is None:
+            raise not_kept(key, to)
+        return row
+
+    async def list_history(self, key: str, after: int, limit: int) -> Sequence[HistoryEntry]:
+        return await self._reader.read(lambda c: trail.history(c, key, after, limit))
+
+    async def list_actions(self, scope: str, after: int, limit: int) -> Sequence[LoggedAction]:
+        return await self._reader.read(lambda c: trail.actions(c, scope, after, limit))
 
     async def raise_guard(self, guard: Guard) -> None:
         row, _, now_us = await self._reader.read(lambda c: queries.lease(c, guard.workflow_id))
@@ -227,7 +267,7 @@ class PostgresStore:
         await self._batcher.close()
 
 
-def _first_row(change: Commit) -> str:
+def _first_row(change: Commit | Checkpoint | Rollback) -> str:
     # What a change locks first.
     return change.key if change.guard is None else change.guard.workflow_id
 

@@ -29,6 +29,10 @@ CLAIM: Final = (
     "WHERE seq IN (SELECT seq FROM intent WHERE state = 1 ORDER BY rank_us, seq LIMIT ?) "
     "RETURNING rank_us, seq, intent_id, attempts, max_attempts, payload, traceparent"
 )
+CANCEL: Final = (
+    "UPDATE intent SET state = 7, timed_us = ? "
+    "WHERE intent_id = ? AND state IN (1, 2, 4) RETURNING order_key"
+)
 SELECT_HELD: Final = (
     "SELECT attempts, max_attempts, order_key, priority FROM intent "
     "WHERE seq = ? AND claim = ? AND state = 3"

@@ -124,6 +124,17 @@ def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
     tx.changes.ready = True
 
 
+def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
+    """Ends intents that nobody has taken; returns how many."""
+    cancelled = 0
+    for intent_id in intent_ids:
+        rows: list[Row] = tx.execute(sql.CANCEL, (tx.now_us, intent_id)).fetchall()
+        for (order_key,) in rows:
+            _unblock(tx, order_key)
+        cancelled += len(rows)
+    return cancelled
+
+
 def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
     return (
         intent.intent_id,

@@ -75,9 +75,13 @@ def end(tx: Transaction, workflow_id: str) -> None:
     )
 
 
-def raise_guard(tx: Transaction, guard: Guard) -> None:
-    """Checks a guard and, where it is news, makes it the highest known of its workflow."""
-    if check_guard(_lease(tx, guard.workflow_id), guard, tx.now_us):
+def raise_guard(tx: Transaction, guard: Guard) -> str:
+    """Checks a guard and, where it is news, makes it the highest known of its workflow.
+
+    Returns the holder, where this store knows it.
+    """
+    row = _lease(tx, guard.workflow_id)
+    if check_guard(row, guard, tx.now_us):
         tx.execute(
             "INSERT INTO workflow (workflow_id, fence, lease_id) VALUES (?, ?, ?) "
             "ON CONFLICT (workflow_id) "
@@ -85,6 +89,8 @@ def raise_guard(tx: Transaction, guard: Guard) -> None:
             "WHERE excluded.fence > workflow.fence",
             (guard.workflow_id, guard.fence, guard.lease_id),
         )
+        return ""
+    return row.holder if row is not None else ""
 
 
 def epoch(tx: Transaction, workflow_id: str) -> int:

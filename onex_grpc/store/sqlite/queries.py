@@ -39,6 +39,7 @@ CONDITIONS: Final = {
     IntentState.IN_FLIGHT: ("state IN (2, 3) AND state = 3",),
     IntentState.COMPLETED: ("state = 5",),
     IntentState.DEAD: ("state = 6",),
+    IntentState.CANCELLED: ("state = 7",),
 }
 _UNFINISHED: Final = (IntentState.PENDING, IntentState.IN_FLIGHT, IntentState.DEAD)
 OPEN_WORK: Final = (

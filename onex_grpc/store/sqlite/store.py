@@ -6,8 +6,19 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from onex_grpc.errors import LeaseNotFoundError
+from onex_grpc.store.history_rules import not_kept
 from onex_grpc.store.lease_rules import check_current, check_guard
-from onex_grpc.store.sqlite import actions, events, intents, leases, outcomes, queries, states
+from onex_grpc.store.sqlite import (
+    actions,
+    events,
+    history,
+    intents,
+    leases,
+    outcomes,
+    queries,
+    states,
+    trail,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,19 +27,23 @@ if TYPE_CHECKING:
     from onex_grpc.store.clock import StoreClock
     from onex_grpc.store.model import (
         ActionRecord,
+        Checkpoint,
         ClaimedIntent,
         Commit,
         Committed,
         Guard,
+        HistoryEntry,
         IdempotencyRecord,
         IntentState,
         LeaseGrant,
         LeaseRequest,
+        LoggedAction,
         NewEvent,
         OpenWork,
         QueueStats,
         RecordedAction,
         Replayed,
+        Rollback,
         Started,
         StateRow,
         StoredEvent,
@@ -89,6 +104,27 @@ class SqliteStore:
 
     async def commit(self, change: Commit) -> Committed | Replayed:
         return await self._batcher.submit(lambda tx: states.commit(tx, change))
+
+    async def checkpoint(self, change: Checkpoint) -> Committed | Replayed:
+        return await self._batcher.submit(lambda tx: history.checkpoint(tx, change))
+
+    async def rollback(self, change: Rollback) -> Committed | Replayed:
+        return await self._batcher.submit(lambda tx: history.rollback(tx, change))
+
+    async def prune_history(self, key: str, keep: int, age_us: int) -> int:
+        return await self._batcher.submit(lambda tx: history.prune(tx, key, keep, age_us))
+
+    async def get_state_at(self, key: str, to: int | str) -> StateRow:
+        row = await self._reader.list(lambda c: trail.state_at(c, key, to))
+        if row is None:
+            raise not_kept(key, to)
+        return row
+
+    async def list_history(self, key: str, after: int, limit: int) -> Sequence[HistoryEntry]:
+        return await self._reader.list(lambda c: trail.history(c, key, after, limit))
+
+    async def list_actions(self, scope: str, after: int, limit: int) -> Sequence[LoggedAction]:
+        return await self._reader.list(lambda c: trail.actions(c, scope, after, limit))
 
     async def raise_guard(self, guard: Guard) -> None:
         row, _ = self._reader.row(lambda c: queries.lease(c, guard.workflow_id))
