@@ -95,7 +95,7 @@ class Pair:
             for one in given:
                 side.note(one)
         plain = [side.plain(given) for side, given in zip(self._sides, results, strict=True)]
-        assert plain[0] == plain[1], [(a,b) for a,b in zip(*plain) if a!=b]
+        assert plain[0] == plain[1], [(a, b) for a, b in zip(*plain, strict=True) if a != b]
         return list(results[0])
 
     @property

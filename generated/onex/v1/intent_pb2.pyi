@@ -117,6 +117,8 @@ class _IntentStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IntentSt
     """Failed for good; kept with its last error in the dead letters."""
     INTENT_STATUS_FAILED: _IntentStatus.ValueType  # 5
     """Failed where no queue can repeat it: the answer of ExecuteIntents."""
+    INTENT_STATUS_CANCELLED: _IntentStatus.ValueType  # 6
+    """Given up before it was taken: the state that emitted it was rolled back."""
 
 class IntentStatus(_IntentStatus, metaclass=_IntentStatusEnumTypeWrapper):
     """IntentStatus is where an intent stands in the queue."""
@@ -133,6 +135,8 @@ INTENT_STATUS_DEAD: IntentStatus.ValueType  # 4
 """Failed for good; kept with its last error in the dead letters."""
 INTENT_STATUS_FAILED: IntentStatus.ValueType  # 5
 """Failed where no queue can repeat it: the answer of ExecuteIntents."""
+INTENT_STATUS_CANCELLED: IntentStatus.ValueType  # 6
+"""Given up before it was taken: the state that emitted it was rolled back."""
 Global___IntentStatus: _TypeAlias = IntentStatus  # noqa: Y015
 
 @_typing.final

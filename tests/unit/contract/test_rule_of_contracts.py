@@ -113,6 +113,22 @@ def action() -> action_pb2.ModelAction:
     return made
 
 
+def pinning() -> action_pb2.ModelAction:
+    made = action()
+    made.action_type = action_pb2.ACTION_TYPE_CHECKPOINT_STATE
+    made.epoch, made.target_node = 1, "orchestrator"
+    made.command_payload.checkpoint.name = "n"
+    return made
+
+
+def returning() -> action_pb2.ModelAction:
+    made = action()
+    made.action_type = action_pb2.ACTION_TYPE_ROLLBACK_STATE
+    made.epoch, made.target_node = 1, "orchestrator"
+    made.command_payload.rollback.epoch = 1
+    return made
+
+
 def execute_action() -> orchestrator_pb2.ExecuteActionRequest:
     return orchestrator_pb2.ExecuteActionRequest(
         workflow_id="w", fence=1, lease_token="t", action=action()
@@ -204,6 +220,7 @@ RETRY: Final = "retry_config"
 LISTED: Final = lambda: intent_pb2.ListIntentsRequest(  # noqa: E731
     status=intent_pb2.INTENT_STATUS_DEAD
 )
+TRAIL: Final = lambda: orchestrator_pb2.ListActionsRequest(workflow_id="w")  # noqa: E731
 RENEW, RELEASE, VERIFY = (
     proof(message)
     for message in (
@@ -218,6 +235,17 @@ REFUSED: Final[dict[str, Refused]] = {
     "ActionPayload.compute": refuse(action, "command_payload.compute.algorithm_config", None),
     "ActionPayload.reducer": refuse(action, "command_payload.reducer", ..., "target_node"),
     "ActionPayload.state": refuse(action, "command_payload.state", ...),
+    "ActionPayload.checkpoint": refuse(
+        action, "command_payload.checkpoint.name", "n", "command_payload.checkpoint"
+    ),
+    "ActionPayload.rollback": refuse(
+        action, "command_payload.rollback.epoch", 1, "command_payload.rollback"
+    ),
+    "CheckpointCommand.name": refuse(pinning, "command_payload.checkpoint.name", ""),
+    "RollbackCommand.epoch": refuse(returning, "command_payload.rollback.epoch", 0),
+    "RollbackCommand.checkpoint": refuse(
+        returning, "command_payload.rollback.checkpoint", "c" * 201
+    ),
     "ModelAction.action_id": refuse(execute_action, "action.action_id", ""),
     "ModelAction.action_type": refuse(execute_action, "action.action_type", 0),
     "ModelAction.lease_id": refuse(execute_action, "action.lease_id", "x"),
@@ -403,6 +431,23 @@ REFUSED: Final[dict[str, Refused]] = {
     "ExecuteActionRequest.action": refuse(execute_action, "action", None),
     "GetWorkflowRequest.workflow_id": refuse(
         lambda: orchestrator_pb2.GetWorkflowRequest(workflow_id="w"), "workflow_id", ""
+    ),
+    "ListWorkflowHistoryRequest.workflow_id": refuse(
+        lambda: orchestrator_pb2.ListWorkflowHistoryRequest(workflow_id="w"), "workflow_id", ""
+    ),
+    "ListWorkflowHistoryRequest.after_epoch": refuse(
+        lambda: orchestrator_pb2.ListWorkflowHistoryRequest(workflow_id="w"),
+        "after_epoch",
+        2**63,
+    ),
+    "ListActionsRequest.workflow_id": refuse(TRAIL, "workflow_id", ""),
+    "ListActionsRequest.page_size": refuse(TRAIL, "page_size", 1001),
+    "ListActionsRequest.page_token": refuse(TRAIL, "page_token", "t" * 201),
+    "ListStateHistoryRequest.state_key": refuse(
+        lambda: reducer_pb2.ListStateHistoryRequest(state_key="k"), "state_key", ""
+    ),
+    "ListStateHistoryRequest.after_version": refuse(
+        lambda: reducer_pb2.ListStateHistoryRequest(state_key="k"), "after_version", 2**63
     ),
     "ReductionConfig.state_key": refuse(reducer, "reduction_config.state_key", "k" * 201),
     "ReducerInput.action": refuse(reducer, "input_data.action", ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from google.protobuf.message import Message
+
+    from onex.v1 import reducer_pb2_grpc
 
 CORRELATION = "0198c0de-0000-7000-8000-00000000000c"
 ISSUED_MS = 1_700_000_000_123
@@ -141,6 +143,22 @@ async def test_course_of_an_order(orders: Orders, store: Store) -> None:
     # What another process would find after a crash.
     read = await node_over(store).get_state("CD1")
     assert (unpack(read.state), read.version) == (state, 3)
+
+
+async def test_history_of_an_entity_is_streamed(orders: Orders) -> None:
+    await orders.execute_reduction(place())
+    await orders.execute_reduction(contract("CONFIRM_PAYMENT"))
+    await orders.execute_reduction(place(key="other"))
+    first, second = [entry async for entry in orders.list_history("CD1", 0)]
+    assert (first.kind, second.kind) == ("PLACE_ORDER", "CONFIRM_PAYMENT")
+    assert first.action_id != second.action_id
+    assert [entry.version async for entry in orders.list_history("CD1", 1)] == [2]
+    stub = cast("reducer_pb2_grpc.ReducerNodeServiceServicer", orders.services()[0].servicer)
+    request = reducer_pb2.ListStateHistoryRequest(state_key="CD1")
+    entries = [answer.entry async for answer in stub.ListHistory(request, None)]
+    assert [entry.version for entry in entries] == [1, 2]
+    placed = unpack_as(entries[0].state, orders_pb2.Order)
+    assert placed.status == orders_pb2.ORDER_STATUS_ORDER_PLACED
 
 
 async def test_state_of_an_unknown_key_is_the_initial_one(orders: Orders) -> None:
