@@ -66,6 +66,21 @@ def uuid(field: str) -> Rule:
     return rule
 
 
+def each_uuid(field: str) -> Rule:
+    """Each element of a list is a UUID, which is lower-cased in place."""
+
+    def rule(message: Message, found: Found) -> None:
+        values = getattr(message, field)
+        for index, value in enumerate(values):
+            canonical = uuid_text(value)
+            if canonical is None:
+                found.append(Violation(f"{field}[{index}]", f"{_shown(value)} is not a UUID"))
+            else:
+                values[index] = canonical
+
+    return rule
+
+
 NUL: Final = "\0"
 NUL_FAULT: Final = "has a NUL in it (U+0000), which not every store keeps; leave it out"
 

@@ -38,6 +38,7 @@ class EffectRequest:
         correlation_id: that of the call, as UUID text.
         content_hash: SHA-256 over target and operation, to see a key that comes with other content;
             empty without a key.
+        redrives: how often an operator has given leave to do it again.
     """
 
     target: str
@@ -45,17 +46,22 @@ class EffectRequest:
     key: str
     correlation_id: str
     content_hash: bytes
+    redrives: int = 0
 
 
 def effect_request(
-    target: str, operation: operation_pb2.EffectOperation, key: str, correlation_id: str
+    target: str,
+    operation: operation_pb2.EffectOperation,
+    key: str,
+    correlation_id: str,
+    redrives: int = 0,
 ) -> EffectRequest:
     """An effect with the hash of its content, which is taken only where there is a key."""
     digest = b""
     if key:
         content = _settled(operation).SerializeToString(deterministic=True)
         digest = hashlib.sha256(target.encode() + b"\0" + content).digest()
-    return EffectRequest(target, operation, key, correlation_id, digest)
+    return EffectRequest(target, operation, key, correlation_id, digest, redrives)
 
 
 def _settled(operation: operation_pb2.EffectOperation) -> operation_pb2.EffectOperation:

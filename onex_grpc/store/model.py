@@ -124,6 +124,8 @@ class ClaimedIntent:
     payload: bytes
     traceparent: str
     visible_us: int
+    redrives: int
+    """How often an operator has given it new attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +140,30 @@ class StoredIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class PriorityStats:
+    """The unfinished intents of one priority; `oldest_pending_us` as in QueueStats."""
+
+    priority: int
+    pending: int
+    in_flight: int
+    oldest_pending_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class QueueStats:
-    """Counts of the queue; `oldest_pending_us` is an age, None where nothing waits."""
+    """Counts of the queue; completed and cancelled ones are all there ever were.
+
+    `oldest_pending_us` is the age of the one that has waited longest, None where nothing waits.
+    """
 
     pending: int
     in_flight: int
     completed: int
     dead: int
+    cancelled: int
     oldest_pending_us: int | None
+    priorities: Sequence[PriorityStats]
+    """Those of which anything is unfinished, the most urgent first."""
 
 
 @dataclass(frozen=True, slots=True)

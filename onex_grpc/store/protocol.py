@@ -197,6 +197,18 @@ class IntentStore(Protocol):
         """
         ...
 
+    async def redrive_intents(self, intent_ids: Sequence[str]) -> int:
+        """Gives dead intents all their attempts again; returns how many of these were dead."""
+        ...
+
+    async def redrive_dead(self, limit: int) -> int:
+        """Gives the oldest dead intents all their attempts again; returns how many."""
+        ...
+
+    async def cancel_intents(self, intent_ids: Sequence[str]) -> int:
+        """Ends intents that nobody has taken; returns how many of these."""
+        ...
+
     async def list_intents(
         self, state: IntentState, after: int, limit: int
     ) -> Sequence[StoredIntent]:

@@ -24,6 +24,7 @@ from onex_grpc.errors import (
     StaleFenceError,
     UnavailableError,
 )
+from onex_grpc.intent.redrive import enter_redrive
 from onex_grpc.rpc import Mesh
 from tests.effects.making import (
     CORRELATION,
@@ -290,6 +291,23 @@ async def test_what_was_interrupted_is_not_begun_again(tmp_path: Path) -> None:
         with pytest.raises(OutcomeUnknownError):
             await executor.execute(at(key="k"))
         await executor.execute(at(key="another"))
+    assert outside.done == 1
+
+
+async def test_an_operators_redrive_is_leave_to_begin_again(tmp_path: Path) -> None:
+    outside = Outside()
+    for redrives in (0, 1):
+        enter_redrive(redrives)
+        outside.go_on.clear()
+        async with executing(tmp_path, {}, once_only(outside)) as executor:
+            for _ in range(2):
+                with pytest.raises(OutcomeUnknownError):
+                    await executor.execute(at(key="k", timeout=0.02))
+    outside.go_on.set()
+    enter_redrive(2)
+    async with executing(tmp_path, {}, once_only(outside)) as executor:
+        await executor.execute(at(key="k"))
+        assert (await executor.execute(at(key="k"))).metadata.replayed
     assert outside.done == 1
 
 

@@ -216,6 +216,17 @@ class SameQueue(Twins):
     def take_back(self, worker: str, keep: Sequence[int]) -> None:
         self.pair.same(lambda side: side.store.take_back_intents(worker, tokens(side, keep)))
 
+    @rule(number=some_number, names=lists(integers(0, 9), max_size=3))
+    def redrive(self, number: int, names: Sequence[int]) -> None:
+        self.pair.same(lambda side: side.store.redrive_dead(number))
+        ids = [f"id-{name}" for name in names]
+        self.pair.same(lambda side: side.store.redrive_intents(ids))
+
+    @rule(names=lists(integers(0, 9), max_size=2))
+    def cancel(self, names: Sequence[int]) -> None:
+        ids = [f"id-{name}" for name in names]
+        self.pair.same(lambda side: side.store.cancel_intents(ids))
+
 
 class SameResults(SameQueue):
     """Leases, commits, the queue, events and outcomes, in any mixture."""

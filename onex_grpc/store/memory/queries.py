@@ -6,6 +6,7 @@ from bisect import bisect_right
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from onex_grpc.store import tally
 from onex_grpc.store.keys import WORKFLOW_PREFIX, workflow_key
 from onex_grpc.store.memory.tables import Stage
 from onex_grpc.store.model import (
@@ -80,18 +81,19 @@ def intents(tables: Tables, state: IntentState, after: int, limit: int) -> Seque
 
 
 def queue_stats(tables: Tables, now_us: int) -> QueueStats:
-    """Counts of the queue."""
-    pending = [
-        row.created_us for row in tables.queue.values() if _SHOWN[row.stage] is IntentState.PENDING
-    ]
-    dead = sum(row.stage is Stage.DEAD for row in tables.finished.values())
-    return QueueStats(
-        pending=len(pending),
-        in_flight=len(tables.queue) - len(pending),
-        completed=len(tables.finished) - dead,
-        dead=dead,
-        oldest_pending_us=max(0, now_us - min(pending)) if pending else None,
-    )
+    """The figures of the queue."""
+    waiting = [row for row in tables.queue.values() if _SHOWN[row.stage] is IntentState.PENDING]
+    since: dict[int, int | None] = {}
+    for row in sorted(waiting, key=lambda row: (row.rank_us, row.sequence), reverse=True):
+        if row.stage is Stage.READY:
+            # The one that is served first, as the others find it without looking at all.
+            since[row.priority] = row.created_us
+    for row in waiting:
+        if row.stage is not Stage.READY:
+            known = since.get(row.priority)
+            since[row.priority] = min(row.created_us, known or row.created_us)
+    rows = [(*key, count) for key, count in tables.tally.items()]
+    return tally.queue_stats(rows, since, now_us)
 
 
 def events(tables: Tables, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:

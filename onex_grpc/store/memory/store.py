@@ -180,6 +180,15 @@ class MemoryStore:
     async def take_back_intents(self, worker: str, keep: Sequence[str]) -> None:
         await self._batcher.submit(lambda tx: intents.take_back(tx, worker, keep))
 
+    async def redrive_intents(self, intent_ids: Sequence[str]) -> int:
+        return await self._batcher.submit(lambda tx: intents.redrive(tx, intent_ids))
+
+    async def redrive_dead(self, limit: int) -> int:
+        return await self._batcher.submit(lambda tx: intents.redrive_dead(tx, limit))
+
+    async def cancel_intents(self, intent_ids: Sequence[str]) -> int:
+        return await self._batcher.submit(lambda tx: intents.cancel(tx, intent_ids))
+
     async def list_intents(
         self, state: IntentState, after: int, limit: int
     ) -> Sequence[StoredIntent]:

@@ -21,7 +21,7 @@ UNBLOCK: Final = (
 )
 # Others that claim at the same time take other rows instead of waiting for these.
 DUE: Final = (
-    "SELECT seq, state, attempts, max_attempts, order_key FROM intent "
+    "SELECT seq, state, attempts, max_attempts, order_key, priority FROM intent "
     "WHERE state IN (2, 3) AND timed_us <= %s ORDER BY timed_us LIMIT %s FOR UPDATE SKIP LOCKED"
 )
 NEXT_DUE: Final = "SELECT min(timed_us) FROM intent WHERE state IN (2, 3)"
@@ -34,11 +34,12 @@ CLAIM: Final = (
     "LIMIT %s FOR UPDATE SKIP LOCKED) "
     "UPDATE intent SET state = 3, attempts = attempts + 1, claim = %s, worker = %s, timed_us = %s "
     "FROM head WHERE intent.seq = head.seq "
-    "RETURNING rank_us, intent.seq, intent_id, attempts, max_attempts, payload, traceparent"
+    "RETURNING rank_us, intent.seq, priority, intent_id, attempts, max_attempts, payload, "
+    "traceparent, redrives"
 )
 CANCEL: Final = (
     "UPDATE intent SET state = 7, timed_us = %s "
-    "WHERE intent_id = ANY(%s) AND state IN (1, 2, 4) RETURNING order_key"
+    "WHERE intent_id = ANY(%s) AND state IN (1, 2, 4) RETURNING order_key, priority"
 )
 SELECT_HELD: Final = (
     "SELECT attempts, max_attempts, order_key, priority FROM intent "
@@ -46,17 +47,17 @@ SELECT_HELD: Final = (
 )
 COMPLETE: Final = (
     "UPDATE intent SET state = 5, timed_us = %s "
-    "WHERE seq = %s AND claim = %s AND state = 3 RETURNING order_key"
+    "WHERE seq = %s AND claim = %s AND state = 3 RETURNING order_key, priority"
 )
 EXTEND: Final = (
     "UPDATE intent SET timed_us = %s WHERE seq = %s AND claim = %s AND state = 3 RETURNING seq"
 )
 GIVE_BACK: Final = (
     "UPDATE intent SET state = 1, attempts = attempts - 1, claim = '' "
-    "WHERE seq = %s AND claim = %s AND state = 3"
+    "WHERE seq = %s AND claim = %s AND state = 3 RETURNING priority"
 )
 HELD_BY: Final = (
-    "SELECT seq, claim, attempts, max_attempts, order_key FROM intent "
+    "SELECT seq, claim, attempts, max_attempts, order_key, priority FROM intent "
     "WHERE state IN (2, 3) AND state = 3 AND worker = %s ORDER BY seq FOR UPDATE"
 )
 RETRY: Final = (
@@ -65,4 +66,15 @@ RETRY: Final = (
 )
 BURY: Final = (
     "UPDATE intent SET state = 6, timed_us = %s, claim = '', last_error = %s WHERE seq = %s"
+)
+SELECT_DEAD: Final = (
+    "SELECT seq, order_key, priority FROM intent "
+    "WHERE state = 6 AND intent_id = ANY(%s) ORDER BY seq FOR UPDATE"
+)
+SELECT_OLDEST_DEAD: Final = (
+    "SELECT seq, order_key, priority FROM intent WHERE state = 6 ORDER BY seq LIMIT %s FOR UPDATE"
+)
+REDRIVE: Final = (
+    "UPDATE intent SET state = %s, rank_us = %s, timed_us = 0, attempts = 0, "
+    "redrives = redrives + 1 WHERE seq = %s"
 )

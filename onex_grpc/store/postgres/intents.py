@@ -5,10 +5,9 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from onex.v1 import error_pb2
-from onex_grpc.errors import AlreadyExistsError, OutcomeUnknownError
 from onex_grpc.store.model import ClaimedIntent, IntentState, NewIntent
 from onex_grpc.store.postgres import intent_sql as sql
+from onex_grpc.store.queue_rules import claim_token, ids_in_use, parse_claim, rank_us, vanished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +18,6 @@ _READY: Final = 1
 _IN_FLIGHT: Final = 3
 _BLOCKED: Final = 4
 
-_MINUTE_US: Final = 60_000_000
-# An intent ranks as if it had become available this much earlier: each priority is served before
-# the next one, and yet none waits for ever.
-_BONUS_US: Final = {1: 10 * _MINUTE_US, 2: 5 * _MINUTE_US, 3: 2 * _MINUTE_US, 4: _MINUTE_US, 5: 0}
 # How many rows whose wait has ended one claim looks at, if it does not want more itself.
 _DUE_ROWS: Final = 64
 
@@ -37,12 +32,11 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
     ids = [intent.intent_id for intent in new]
     known = tx.row(sql.FIND_ID, (ids,))
     if known is not None or len(set(ids)) < len(ids):
-        raise AlreadyExistsError(
-            f"intent_id: one of {', '.join(ids)} is in use; ids are unique for all time"
-        )
+        raise ids_in_use(new)
     for intent in new:
         state = _BLOCKED if _has_earlier(tx, intent.order_key) else _READY
         tx.write(sql.INSERT, _row(tx, intent, state))
+        tx.tally.add(IntentState.PENDING, intent.priority)
     tx.emit()
 
 
@@ -56,6 +50,8 @@ def claim(tx: Transaction, worker: str, limit: int, visibility_us: int) -> Seque
     rows = tx.write_rows(sql.CLAIM, (limit, nonce, worker, visible_us))
     # RETURNING promises no order.
     rows.sort()
+    for row in rows:
+        tx.tally.move(IntentState.PENDING, IntentState.IN_FLIGHT, row[2])
     if rows:
         tx.changes.due(visible_us)
     if len(rows) < limit and tx.row(sql.HAS_READY) == (False,):
@@ -64,14 +60,15 @@ def claim(tx: Transaction, worker: str, limit: int, visibility_us: int) -> Seque
     return [
         ClaimedIntent(
             intent_id=intent_id,
-            claim_token=f"{seq}.{nonce}",
+            claim_token=claim_token(seq, nonce),
             attempt=attempts,
             max_attempts=max_attempts,
             payload=payload,
             traceparent=traceparent,
             visible_us=visible_us,
+            redrives=redrives,
         )
-        for _, seq, intent_id, attempts, max_attempts, payload, traceparent in rows
+        for _, seq, _, intent_id, attempts, max_attempts, payload, traceparent, redrives in rows
     ]
 
 
@@ -80,20 +77,19 @@ def complete(tx: Transaction, claim_tokens: Sequence[str]) -> Sequence[bool]:
     return [_complete(tx, token) for token in claim_tokens]
 
 
-def fail(
-    tx: Transaction, claim_token: str, error: bytes, retry_in_us: int | None
-) -> IntentState | None:
+def fail(tx: Transaction, token: str, error: bytes, retry_in_us: int | None) -> IntentState | None:
     """Ends an attempt with its error."""
-    seq, nonce = _parse(claim_token)
+    seq, nonce = parse_claim(token)
     row = tx.row(sql.SELECT_HELD, (seq, nonce))
     if row is None:
         return None
     attempts, max_attempts, order_key, priority = row
     if retry_in_us is None or attempts >= max_attempts:
-        _bury(tx, seq, error, order_key)
+        _bury(tx, seq, error, order_key, priority)
         return IntentState.DEAD
     again_us = tx.now_us + max(0, retry_in_us)
-    tx.write(sql.RETRY, (again_us, again_us - _bonus(priority), error, seq))
+    tx.write(sql.RETRY, (again_us, rank_us(priority, again_us), error, seq))
+    tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
     tx.changes.due(again_us)
     return IntentState.PENDING
 
@@ -101,36 +97,63 @@ def fail(
 def extend(tx: Transaction, claim_tokens: Sequence[str], visibility_us: int) -> Sequence[bool]:
     """Prolongs the visibility timeout of claims."""
     until_us = tx.now_us + visibility_us
-    return [bool(tx.write_rows(sql.EXTEND, (until_us, *_parse(token)))) for token in claim_tokens]
+    held = [bool(tx.write_rows(sql.EXTEND, (until_us, *parse_claim(t)))) for t in claim_tokens]
+    if any(held):
+        tx.changes.due(until_us)
+    return held
 
 
 def release(tx: Transaction, claim_tokens: Sequence[str]) -> None:
     """Gives claims back; the attempt does not count."""
     for token in claim_tokens:
-        tx.write(sql.GIVE_BACK, _parse(token))
+        for (priority,) in tx.write_rows(sql.GIVE_BACK, parse_claim(token)):
+            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
     tx.emit()
 
 
 def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
     """Frees the claims of a worker, all but those of `keep`; their attempts count."""
-    kept = {_parse(token) for token in keep}
+    kept = {parse_claim(token) for token in keep}
     held = tx.rows(sql.HELD_BY, (worker,))
-    for seq, nonce, attempts, max_attempts, order_key in held:
+    for seq, nonce, attempts, max_attempts, order_key, priority in held:
         if (seq, nonce) in kept:
             continue
         if attempts >= max_attempts:
-            _bury(tx, seq, _vanished(attempts), order_key)
+            _bury(tx, seq, vanished(attempts), order_key, priority)
         else:
             tx.write(sql.PROMOTE, (seq,))
+            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
     tx.emit()
 
 
 def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
     """Ends intents that nobody has taken; returns how many."""
     cancelled = tx.write_rows(sql.CANCEL, (tx.now_us, list(intent_ids)))
-    for order_key in sorted({order_key for (order_key,) in cancelled}):
+    for _, priority in cancelled:
+        tx.tally.move(IntentState.PENDING, IntentState.CANCELLED, priority)
+    for order_key in sorted({order_key for order_key, _ in cancelled}):
         _unblock(tx, order_key)
     return len(cancelled)
+
+
+def redrive(tx: Transaction, intent_ids: Sequence[str]) -> int:
+    """Gives dead intents all their attempts again; returns how many."""
+    return _redrive(tx, tx.rows(sql.SELECT_DEAD, (list(intent_ids),)))
+
+
+def redrive_dead(tx: Transaction, limit: int) -> int:
+    """Gives the oldest dead intents all their attempts again; returns how many."""
+    return _redrive(tx, tx.rows(sql.SELECT_OLDEST_DEAD, (max(0, limit),)))
+
+
+def _redrive(tx: Transaction, dead: Sequence[Row]) -> int:
+    for seq, order_key, priority in dead:
+        state = _BLOCKED if _has_earlier(tx, order_key) else _READY
+        tx.write(sql.REDRIVE, (state, rank_us(priority, tx.now_us), seq))
+        tx.tally.move(IntentState.DEAD, IntentState.PENDING, priority)
+    if dead:
+        tx.emit()
+    return len(dead)
 
 
 def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
@@ -138,7 +161,7 @@ def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
         intent.intent_id,
         state,
         intent.priority,
-        tx.now_us - _bonus(intent.priority),
+        rank_us(intent.priority, tx.now_us),
         intent.max_attempts,
         intent.order_key,
         tx.now_us,
@@ -146,18 +169,6 @@ def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
         intent.traceparent,
         intent.payload,
     )
-
-
-def _bonus(priority: int) -> int:
-    return _BONUS_US.get(priority, _BONUS_US[3])
-
-
-def _parse(claim_token: str) -> tuple[int, str]:
-    # The row's number in the token saves an index over tokens; one that is not ours names no row.
-    number, _, nonce = claim_token.partition(".")
-    if not (number.isascii() and number.isdigit() and len(number) < 19):
-        return -1, ""
-    return int(number), nonce
 
 
 def _has_earlier(tx: Transaction, order_key: str) -> bool:
@@ -169,22 +180,26 @@ def _has_earlier(tx: Transaction, order_key: str) -> bool:
 
 def _promote_due(tx: Transaction, limit: int) -> None:
     due = tx.rows(sql.DUE, (tx.now_us, limit))
-    for seq, state, attempts, max_attempts, order_key in due:
+    for seq, state, attempts, max_attempts, order_key, priority in due:
         if state == _IN_FLIGHT and attempts >= max_attempts:
-            _bury(tx, seq, _vanished(attempts), order_key)
+            _bury(tx, seq, vanished(attempts), order_key, priority)
         else:
             tx.write(sql.PROMOTE, (seq,))
+            if state == _IN_FLIGHT:
+                tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
 
 
-def _complete(tx: Transaction, claim_token: str) -> bool:
-    done = tx.write_rows(sql.COMPLETE, (tx.now_us, *_parse(claim_token)))
-    if done:
-        _unblock(tx, done[0][0])
+def _complete(tx: Transaction, token: str) -> bool:
+    done = tx.write_rows(sql.COMPLETE, (tx.now_us, *parse_claim(token)))
+    for order_key, priority in done:
+        tx.tally.move(IntentState.IN_FLIGHT, IntentState.COMPLETED, priority)
+        _unblock(tx, order_key)
     return bool(done)
 
 
-def _bury(tx: Transaction, seq: int, error: bytes, order_key: str) -> None:
+def _bury(tx: Transaction, seq: int, error: bytes, order_key: str, priority: int) -> None:
     tx.write(sql.BURY, (tx.now_us, error, seq))
+    tx.tally.move(IntentState.IN_FLIGHT, IntentState.DEAD, priority)
     _unblock(tx, order_key)
 
 
@@ -200,12 +215,3 @@ def _lock_order(tx: Transaction, order_key: str) -> None:
     # Who adds behind an unfinished one, and who finishes it, must see each other, or the one that
     # was added would stay blocked for ever.
     tx.lock(f"order\n{order_key}")
-
-
-def _vanished(attempts: int) -> bytes:
-    return error_pb2.ErrorDetail(
-        reason=OutcomeUnknownError.reason,
-        message=f"the worker of attempt {attempts}, the last one, did not report within the "
-        "visibility timeout; look at the target before this is redriven",
-        status_code=OutcomeUnknownError.default_status,
-    ).SerializeToString()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from onex_grpc.store import tally
 from onex_grpc.store.keys import WORKFLOW_PREFIX, workflow_key
 from onex_grpc.store.model import (
     Guard,
@@ -50,18 +51,17 @@ _OPEN_WORK: Final = (
     "ON w.workflow_id = substr(s.key, %s::integer) AND s.key = %s || w.workflow_id "
     "WHERE s.open AND s.key >= %s AND s.key < %s ORDER BY s.key"
 )
-# One sub-select per partial index; a count over all rows would walk over the table.
+# Of those that are ready the first is what will be served first.
 _FIGURES: Final = (
-    "SELECT "
-    "(SELECT count(*) FROM intent WHERE state = 1) + "
-    "(SELECT count(*) FROM intent WHERE state IN (2, 3) AND state = 2) + "
-    "(SELECT count(*) FROM intent WHERE order_key <> '' AND state < 5 AND state = 4), "
-    "(SELECT count(*) FROM intent WHERE state IN (2, 3) AND state = 3), "
-    "(SELECT count(*) FROM intent WHERE state = 5), "
-    "(SELECT count(*) FROM intent WHERE state = 6), "
-    "least((SELECT min(created_us) FROM intent WHERE state = 1), "
-    "(SELECT min(created_us) FROM intent WHERE state IN (2, 3) AND state = 2), "
-    "(SELECT min(created_us) FROM intent WHERE order_key <> '' AND state < 5 AND state = 4))"
+    "SELECT state::integer, priority::integer, n, CASE WHEN state = 1 AND n > 0 THEN least("
+    "(SELECT created_us FROM intent i WHERE i.state = 1 AND i.priority = counted.priority "
+    "ORDER BY rank_us, seq LIMIT 1), "
+    "(SELECT min(created_us) FROM intent i "
+    "WHERE i.state IN (2, 3) AND i.state = 2 AND i.priority = counted.priority), "
+    "(SELECT min(created_us) FROM intent i "
+    "WHERE i.order_key <> '' AND i.state < 5 AND i.state = 4 AND i.priority = counted.priority)"
+    ") END FROM (SELECT state, priority, sum(count)::bigint AS n FROM tally "
+    "GROUP BY state, priority) AS counted"
 )
 
 
@@ -124,16 +124,11 @@ def intents(session: Session, state: IntentState, after: int, limit: int) -> Seq
 
 
 def queue_stats(session: Session) -> QueueStats:
-    """Counts of the queue, all of one moment."""
-    pending, in_flight, completed, dead, since = session.row(_FIGURES) or (0, 0, 0, 0, None)
-    now_us = session.now_us()
-    return QueueStats(
-        pending=pending,
-        in_flight=in_flight,
-        completed=completed,
-        dead=dead,
-        oldest_pending_us=None if since is None else max(0, now_us - since),
-    )
+    """The figures of the queue, in the time that its waits and blocked intents take."""
+    # One statement, so that all figures are of the same moment.
+    rows = session.rows(_FIGURES)
+    since = {priority: at for state, priority, _, at in rows if state == IntentState.PENDING}
+    return tally.queue_stats([row[:3] for row in rows], since, session.now_us())
 
 
 def events(session: Session, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:

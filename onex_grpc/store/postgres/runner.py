@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 # Others can only be in the way so often: each time, one of them has got on.
 _TRIES: Final = 8
 _RECONNECT_SECONDS: Final = 0.25
+# Two writers with one slot wait for each other's commits; more slots are more rows to add up.
+_TALLY_SLOTS: Final = 16
+_COUNT: Final = (
+    "INSERT INTO tally (slot, state, priority, count) "
+    "SELECT %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) "
+    "ON CONFLICT (slot, state, priority) DO UPDATE SET count = tally.count + excluded.count"
+)
 
 
 class _SpoiledError(Exception):
@@ -158,6 +165,10 @@ class PostgresRunner:
 
     def _finish(self, tx: Transaction) -> None:
         connection = self._connection
+        if counted := tx.tally.rows():
+            states, priorities, counts = zip(*counted, strict=True)
+            slot = connection.info.backend_pid % _TALLY_SLOTS
+            connection.execute(_COUNT, (slot, list(states), list(priorities), list(counts)))
         keep = self._clock.keep()
         if tx.writes and keep is not None:
             # The last statement, since all writers want this row now and then.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, LiteralString, TypeVar
 
 from onex_grpc.store.postgres.clock import SELECT_TIME
+from onex_grpc.store.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,9 +29,10 @@ class Transaction:
         changes: what the batch means for those who wait.
         writes: how many writes were sent.
         emitted: whether an intent became ready.
+        tally: how the counts of the queue have changed.
     """
 
-    __slots__ = ("_clock", "_connection", "changes", "emitted", "now_us", "writes")
+    __slots__ = ("_clock", "_connection", "changes", "emitted", "now_us", "tally", "writes")
 
     def __init__(self, connection: Connection, clock: ServerClock, changes: Changes) -> None:
         self._connection = connection
@@ -39,6 +41,7 @@ class Transaction:
         self.changes = changes
         self.writes = 0
         self.emitted = False
+        self.tally = Tally()
 
     def row(self, statement: LiteralString, bindings: Sequence[object] = ()) -> Row | None:
         """Reads one row."""

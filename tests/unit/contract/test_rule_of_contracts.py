@@ -328,6 +328,14 @@ REFUSED: Final[dict[str, Refused]] = {
     "TakeIntentsRequest.fail": refuse(said("goodbye"), "fail", ..., "fail.error"),
     "TakeIntentsRequest.extend": refuse(said("goodbye"), "extend", ..., "extend.claim_token"),
     "TakeIntentsRequest.goodbye": refuse(said("goodbye"), "goodbye", None, "TakeIntentsRequest"),
+    "RedriveIntentsRequest.intent_ids": Refused(
+        lambda: intent_pb2.RedriveIntentsRequest(intent_ids=[ID]),
+        lambda m: m.intent_ids.append("x"),
+        "intent_ids[1]",
+    ),
+    "RedriveIntentsRequest.all": refuse(
+        lambda: intent_pb2.RedriveIntentsRequest(intent_ids=[ID]), "all", True
+    ),
     "ListIntentsRequest.status": refuse(LISTED, "status", intent_pb2.INTENT_STATUS_FAILED),
     "ListIntentsRequest.page_size": refuse(LISTED, "page_size", 1001),
     "ListIntentsRequest.page_token": refuse(LISTED, "page_token", "t" * 201),
