@@ -38,6 +38,7 @@ from onex_grpc.store.model import (
 from onex_grpc.store.opening import open_store
 from onex_grpc.store.protocol import (
     EventStore,
+    Housekeeping,
     IdempotencyStore,
     IntentStore,
     LeaseStore,
@@ -45,6 +46,7 @@ from onex_grpc.store.protocol import (
     StateStore,
     Store,
 )
+from onex_grpc.store.retention import Purged, PurgePosition, Retention
 
 __all__ = [
     "ActionRecord",
@@ -58,6 +60,7 @@ __all__ = [
     "FenceOnly",
     "Guard",
     "HistoryEntry",
+    "Housekeeping",
     "IdempotencyRecord",
     "IdempotencyStore",
     "IntentState",
@@ -71,9 +74,12 @@ __all__ = [
     "OnBatch",
     "OpenWork",
     "PriorityStats",
+    "PurgePosition",
+    "Purged",
     "QueueStats",
     "RecordedAction",
     "Replayed",
+    "Retention",
     "Rollback",
     "SecretStore",
     "Started",

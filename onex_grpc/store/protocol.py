@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         StoredEvent,
         StoredIntent,
     )
+    from onex_grpc.store.retention import Purged, PurgePosition, Retention
 
 
 class LeaseStore(Protocol):
@@ -268,8 +269,27 @@ class SecretStore(Protocol):
         ...
 
 
+class Housekeeping(Protocol):
+    """Removal of what is over, so that a store does not grow for ever."""
+
+    async def purge(self, retention: Retention, position: PurgePosition, limit: int) -> Purged:
+        """Removes one portion, of at most `limit` rows a table looked at, in one transaction.
+
+        A sweep begins at the position zero and ends with `done`. Sequences of intents and events
+        are not used again.
+        """
+        ...
+
+
 class Store(
-    LeaseStore, StateStore, IntentStore, EventStore, IdempotencyStore, SecretStore, Protocol
+    LeaseStore,
+    StateStore,
+    IntentStore,
+    EventStore,
+    IdempotencyStore,
+    SecretStore,
+    Housekeeping,
+    Protocol,
 ):
     """All of it, over one database."""
 

@@ -42,6 +42,9 @@ from onex_grpc.store import (
     IntentState,
     NewEvent,
     NewIntent,
+    Purged,
+    PurgePosition,
+    Retention,
     Rollback,
     StateRow,
     open_store,
@@ -384,6 +387,19 @@ class SameResults(SameQueue):
                 failed, b"error", None if number is None else guard(side, number)
             )
         )
+
+    @rule(age=some_wait, versions=integers(1, 2), limit=integers(1, 9))
+    def purge(self, age: int, versions: int, limit: int) -> None:
+        rules = Retention(age, age, age, versions, age, age)
+        position = PurgePosition()
+
+        def doing(side: Side) -> Awaitable[object]:
+            return side.store.purge(rules, position, limit)
+
+        for _ in range(2):
+            (purged,) = self.pair.same(doing)
+            assert isinstance(purged, Purged)
+            position = purged.position
 
     # Events, outcomes, secrets
 

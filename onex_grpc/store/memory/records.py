@@ -36,6 +36,7 @@ def record_outcome(tx: Transaction, key: str, outcome: IdempotencyRecord) -> Ide
     """Records an outcome; returns the one that was there first."""
     if key not in tx.tables.outcomes:
         tx.put(tx.tables.outcomes, key, outcome)
+        tx.put(tx.tables.recorded_us, key, tx.now_us)
     return tx.tables.outcomes[key]
 
 

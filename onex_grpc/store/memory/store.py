@@ -9,7 +9,7 @@ from onex_grpc.store.batcher import Batcher
 from onex_grpc.store.clock import Clock, StoreClock
 from onex_grpc.store.history_rules import not_kept
 from onex_grpc.store.lease_rules import check_current, check_guard
-from onex_grpc.store.memory import history, intents, queries, records, states, trail
+from onex_grpc.store.memory import history, intents, purging, queries, records, states, trail
 from onex_grpc.store.memory.transaction import MemoryRunner, Transaction
 from onex_grpc.store.wakeups import Wakeups
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         StoredEvent,
         StoredIntent,
     )
+    from onex_grpc.store.retention import Purged, PurgePosition, Retention
 
 
 def open_memory(*, clock: Clock, on_batch: OnBatch | None = None) -> MemoryStore:
@@ -233,6 +234,9 @@ class MemoryStore:
 
     async def get_or_create_secret(self, name: str, fresh: bytes) -> bytes:
         return await self._batcher.submit(lambda tx: records.secret(tx, name, fresh))
+
+    async def purge(self, retention: Retention, position: PurgePosition, limit: int) -> Purged:
+        return await self._batcher.submit(lambda tx: purging.purge(tx, retention, position, limit))
 
     async def close(self) -> None:
         self._runner.refuse_reads()

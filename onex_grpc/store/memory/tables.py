@@ -97,6 +97,7 @@ class Tables:
     events: dict[tuple[str, str], StoredEvent] = field(default_factory=dict)
     topics: dict[str, list[StoredEvent]] = field(default_factory=dict)
     outcomes: dict[str, IdempotencyRecord] = field(default_factory=dict)
+    recorded_us: dict[str, int] = field(default_factory=dict)
     secrets: dict[str, bytes] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
 

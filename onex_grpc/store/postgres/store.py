@@ -15,6 +15,7 @@ from onex_grpc.store.postgres import (
     intents,
     leases,
     outcomes,
+    purging,
     queries,
     states,
     trail,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     )
     from onex_grpc.store.postgres.listener import Listener
     from onex_grpc.store.postgres.reader import Reader
+    from onex_grpc.store.retention import Purged, PurgePosition, Retention
     from onex_grpc.store.wakeups import Wakeups
 
 R = TypeVar("R")
@@ -61,6 +63,7 @@ _OUTCOMES: Final = "1"
 _ROWS: Final = "2 "
 _QUEUE: Final = "3"
 _EVENTS: Final = "4"
+_HOUSEKEEPING: Final = "5"
 
 
 class PostgresStore:
@@ -269,6 +272,11 @@ class PostgresStore:
 
     async def get_or_create_secret(self, name: str, fresh: bytes) -> bytes:
         return await self._write(_OUTCOMES, lambda tx: outcomes.secret(tx, name, fresh))
+
+    async def purge(self, retention: Retention, position: PurgePosition, limit: int) -> Purged:
+        return await self._write(
+            _HOUSEKEEPING, lambda tx: purging.purge(tx, retention, position, limit)
+        )
 
     async def close(self) -> None:
         await asyncio.to_thread(self._listener.close)

@@ -15,6 +15,7 @@ from onex_grpc.store.sqlite import (
     intents,
     leases,
     outcomes,
+    purging,
     queries,
     states,
     trail,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         StoredEvent,
         StoredIntent,
     )
+    from onex_grpc.store.retention import Purged, PurgePosition, Retention
     from onex_grpc.store.sqlite.reader import Reader
     from onex_grpc.store.sqlite.transaction import Transaction
     from onex_grpc.store.wakeups import Wakeups
@@ -234,6 +236,9 @@ class SqliteStore:
 
     async def get_or_create_secret(self, name: str, fresh: bytes) -> bytes:
         return await self._batcher.submit(lambda tx: outcomes.secret(tx, name, fresh))
+
+    async def purge(self, retention: Retention, position: PurgePosition, limit: int) -> Purged:
+        return await self._batcher.submit(lambda tx: purging.purge(tx, retention, position, limit))
 
     async def close(self) -> None:
         # The last connection to close writes the log back into the file, and that must be the

@@ -31,3 +31,6 @@ CREATE TABLE tally (
 INSERT INTO tally
   SELECT 0, CASE state WHEN 3 THEN 2 WHEN 5 THEN 3 WHEN 6 THEN 4 ELSE 1 END, priority, count(*)
   FROM intent GROUP BY 2, 3;
+
+-- The order in which outcomes were recorded, for their removal.
+ALTER TABLE outcome ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY UNIQUE;
