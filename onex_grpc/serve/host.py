@@ -20,6 +20,7 @@ from onex_grpc.rpc.calls import Admit, CallRuntime
 from onex_grpc.rpc.client import Mesh
 from onex_grpc.serve.admissions import check_flow, check_flow_to, limit_calls, wait_for_start
 from onex_grpc.serve.health import Health
+from onex_grpc.serve.housekeeping import Housekeeper
 from onex_grpc.serve.node_service import NodeServicer
 from onex_grpc.store.opening import open_store
 from onex_grpc.store.protocol import Store
@@ -104,8 +105,11 @@ class NodeHost:
             container.register(LeaseSettings, settings.lease)
             if kind in _WITH_STORE:
                 address = settings.store or _store_file(settings.state, runtime.node)
-                store = await open_store(address, owner=runtime.node)
+                keeper = Housekeeper(settings.retention.rules())
+                store = await open_store(address, owner=runtime.node, on_batch=keeper.on_batch)
                 resources.push_async_callback(store.close)
+                keeper.start(store)
+                resources.push_async_callback(keeper.stop)
                 container.register(Store, traced(store, runtime.telemetry))
             if kind == "effect":
                 container.register(EffectSettings, _effect_settings(settings))
