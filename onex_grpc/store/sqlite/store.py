@@ -20,9 +20,11 @@ from onex_grpc.store.sqlite import (
     states,
     trail,
 )
+from onex_grpc.store.sqlite.backup import backup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from onex_grpc.store.batcher import Batcher
     from onex_grpc.store.clock import StoreClock
@@ -60,9 +62,15 @@ class SqliteStore:
     """A Store over one SQLite file, for one process. Its methods are documented at the Protocol."""
 
     def __init__(
-        self, batcher: Batcher[Transaction], reader: Reader, clock: StoreClock, wakeups: Wakeups
+        self,
+        path: Path,
+        batcher: Batcher[Transaction],
+        reader: Reader,
+        clock: StoreClock,
+        wakeups: Wakeups,
     ) -> None:
         """Takes over what `open_sqlite` has opened."""
+        self._path = path
         self._batcher = batcher
         self._reader = reader
         self._clock = clock
@@ -239,6 +247,14 @@ class SqliteStore:
 
     async def purge(self, retention: Retention, position: PurgePosition, limit: int) -> Purged:
         return await self._batcher.submit(lambda tx: purging.purge(tx, retention, position, limit))
+
+    async def backup_to(self, target: Path) -> int:
+        """Copies the store as it stands, while others go on; returns the copy's size in bytes.
+
+        Raises:
+            ConfigurationError: the target exists already or cannot be written.
+        """
+        return await asyncio.to_thread(backup, self._path, target)
 
     async def close(self) -> None:
         # The last connection to close writes the log back into the file, and that must be the
