@@ -1,15 +1,16 @@
 """The store in memory is the plain model of the others: whatever operations hypothesis puts
-together give the same results on it and on SQLite, by the same clock.
+together give the same results on it and on the others, by the same clock.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -56,11 +57,14 @@ from tests.store.pairs import Pair, Side
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from tests.store.server import PostgresServer
+
 WORKFLOWS = ("w1", "w2", "elsewhere")
 KEYS = (*map(workflow_key, WORKFLOWS), "orders/o1")
 HOLDERS = ("orchestrator/a", "orchestrator/b")
 WORKERS = ("effect/a", "effect/b")
 TOPICS = ("orders", "stock")
+_numbers = itertools.count(1)
 
 some_workflow = sampled_from(WORKFLOWS)
 some_holder = sampled_from(HOLDERS)
@@ -127,7 +131,9 @@ some_change: SearchStrategy[Change] = builds(
 
 
 class Twins(RuleBasedStateMachine):
-    """A store in memory and one in SQLite, and a clock that jumps both ways."""
+    """A store in memory and another one, and a clock that jumps both ways."""
+
+    server: ClassVar[PostgresServer | None] = None
 
     @initialize()
     def open(self) -> None:
@@ -136,12 +142,13 @@ class Twins(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.clock = ManualClock()
         self.made = 0
-        addresses: list[str | Path] = ["memory:", Path(self.folder.name) / "s.db"]
+        other = self.server.address if self.server else Path(self.folder.name) / "s.db"
+        owner = f"reducer/twin-{next(_numbers)}"
         self.pair = Pair(
             self.loop,
             *(
-                self.loop.run_until_complete(open_store(address, clock=self.clock))
-                for address in addresses
+                self.loop.run_until_complete(open_store(address, owner=owner, clock=self.clock))
+                for address in ("memory:", other)
             ),
         )
 
@@ -229,6 +236,14 @@ class SameQueue(Twins):
     def cancel(self, names: Sequence[int]) -> None:
         ids = [f"id-{name}" for name in names]
         self.pair.same(lambda side: side.store.cancel_intents(ids))
+
+
+class SameQueueOnPostgres(SameQueue):
+    """The same beside PostgreSQL, whose time goes on a little when its server's steps back."""
+
+    @rule(seconds=integers(0, 60))
+    def move_clock(self, seconds: int) -> None:
+        self.clock.forward(seconds)
 
 
 class SameResults(SameQueue):
@@ -442,6 +457,22 @@ def test_memory_and_sqlite_give_the_same_results(machine: type[Twins]) -> None:
         settings=settings(
             max_examples=40,
             stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.timeout(120)
+def test_memory_and_postgresql_give_the_same_queue(postgres: PostgresServer) -> None:
+    class OnPostgres(SameQueueOnPostgres):
+        server = postgres
+
+    run_state_machine_as_test(
+        OnPostgres,
+        settings=settings(
+            max_examples=8,
+            stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
