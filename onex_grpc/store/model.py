@@ -249,7 +249,7 @@ class Rollback:
     reply: bytes = b""
     open: bool | None = None
     cancel_intents: bool = False
-    """Cancels what the versions after `to` have emitted and nobody has taken yet."""
+    """Cancels what the kept versions after `to` have emitted and nobody has taken yet."""
 
 
 @dataclass(frozen=True, slots=True)
