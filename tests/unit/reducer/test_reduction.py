@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -155,7 +155,8 @@ async def test_history_of_an_entity_is_streamed(orders: Orders) -> None:
     assert [entry.version async for entry in orders.list_history("CD1", 1)] == [2]
     stub = cast("reducer_pb2_grpc.ReducerNodeServiceServicer", orders.services()[0].servicer)
     request = reducer_pb2.ListStateHistoryRequest(state_key="CD1")
-    entries = [answer.entry async for answer in stub.ListHistory(request, None)]
+    no_context: Any = None
+    entries = [answer.entry async for answer in stub.ListHistory(request, no_context)]
     assert [entry.version for entry in entries] == [1, 2]
     placed = unpack_as(entries[0].state, orders_pb2.Order)
     assert placed.status == orders_pb2.ORDER_STATUS_ORDER_PLACED
