@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Final
 
 import apsw
 
 from onex_grpc.store.model import ClaimedIntent, IntentState, NewIntent
 from onex_grpc.store.queue_rules import claim_token, ids_in_use, parse_claim, rank_us, vanished
+from onex_grpc.store.randomness import random_hex
 from onex_grpc.store.sqlite import intent_sql as sql
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def claim(tx: Transaction, worker: str, limit: int, visibility_us: int) -> Seque
         return ()
     _promote_due(tx, max(limit, _DUE_ROWS))
     visible_us = tx.now_us + visibility_us
-    nonce = secrets.token_hex(8)
+    nonce = random_hex(8)
     rows: list[Row] = tx.execute(sql.CLAIM, (nonce, worker, visible_us, limit)).fetchall()
     # RETURNING promises no order.
     rows.sort()
