@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from onex_grpc.errors import (
     ConfigurationError,
@@ -40,7 +41,7 @@ from onex_grpc.store import (
 )
 from onex_grpc.store.postgres import PostgresStore, open_postgres
 from onex_grpc.store.postgres.clock import ServerClock
-from onex_grpc.store.postgres.connection import schema_of
+from onex_grpc.store.postgres.connection import Connector, schema_of
 from tests.store.builders import KEY, SECOND, WORKFLOW, action, change, intent, request
 
 if TYPE_CHECKING:
@@ -303,13 +304,55 @@ def test_time_that_steps_back_is_made_up_for_once() -> None:
 # Notices
 
 
-async def test_intents_of_one_store_wake_the_other(pair: tuple[Store, Store]) -> None:
-    assert await pair[1].claim_intents("effect/w", 1, SECOND) == []
-    waiting = asyncio.ensure_future(pair[1].wait_intents(None))
+async def wakes(emitter: Store, worker: Store, name: str) -> None:
+    """Returns once an intent of one store has woken a waiting worker of the other."""
+    assert await worker.claim_intents("effect/w", 1, SECOND) == []
+    waiting = asyncio.ensure_future(worker.wait_intents(None))
     await asyncio.sleep(0)
-    await pair[0].commit(change(0, intents=(intent("a"),)))
+    await emitter.commit(change(0, key=name, intents=(intent(name),)))
     await asyncio.wait_for(waiting, 5)
-    assert len(await pair[1].claim_intents("effect/w", 1, SECOND)) == 1
+    (claimed,) = await worker.claim_intents("effect/w", 1, SECOND)
+    assert await worker.complete_intents([claimed.claim_token]) == [True]
+
+
+async def test_intents_of_one_store_wake_the_other(pair: tuple[Store, Store]) -> None:
+    await wakes(pair[0], pair[1], "a")
+    await wakes(pair[1], pair[0], "b")
+
+
+async def test_whoever_is_left_wakes_whoever_comes(
+    pair: tuple[Store, Store], postgres: PostgresServer, owner: str
+) -> None:
+    for gone in pair:
+        await gone.close()
+        async with AsyncExitStack() as opened:
+            third = await open_postgres(postgres.address, schema=owner)
+            opened.push_async_callback(third.close)
+            fourth = await open_postgres(postgres.address, schema=owner)
+            opened.push_async_callback(fourth.close)
+            await wakes(third, fourth, f"a{id(gone)}")
+            await wakes(fourth, third, f"b{id(gone)}")
+            if gone is pair[0]:
+                await wakes(pair[1], third, f"c{id(gone)}")
+                await wakes(fourth, pair[1], f"d{id(gone)}")
+
+
+async def test_only_a_store_in_company_tells_what_it_commits(
+    pair: tuple[Store, Store], rival: psycopg.Connection[tuple[object, ...]], owner: str
+) -> None:
+    channel = Connector.parse("postgresql://", owner, "").channel
+    rival.autocommit = True
+    rival.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+    await pair[0].commit(change(0, intents=(intent("a"),)))
+    assert [each.payload for each in rival.notifies(timeout=5, stop_after=1)] == ["ready"]
+    await pair[1].close()
+    # The server ends a session some time after the client has.
+    company = "(hashtextextended(%s, 5))"
+    rival.execute(f"SELECT pg_advisory_lock{company}", (channel,))
+    rival.execute(f"SELECT pg_advisory_unlock{company}", (channel,))
+    await pair[0].commit(change(1, intents=(intent("b"),)))
+    rival.execute("SELECT pg_notify(%s, 'end')", (channel,))
+    assert [each.payload for each in rival.notifies(timeout=5, stop_after=1)] == ["end"]
 
 
 async def test_claim_of_a_store_that_vanishes_wakes_the_other(pair: tuple[Store, Store]) -> None:

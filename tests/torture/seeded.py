@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.store import lease_rules
+from onex_grpc.store.postgres import known as of_a_batch
 from onex_grpc.store.postgres import leases as in_postgres
 from onex_grpc.store.sqlite import leases as in_sqlite
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from onex_grpc.store.lease_rules import LeaseRow
 
 _EARLY_US: Final = 100_000
+_LOCK: Final = " FOR UPDATE"
 _check_guard = lease_rules.check_guard
 _is_live = lease_rules.LeaseRow.is_live
 
@@ -38,7 +40,8 @@ def _without_the_fence(row: LeaseRow | None, guard: Guard, now_us: int) -> bool:
 
 
 def _check_without_a_lock() -> None:
-    in_postgres._LOCK_LEASE = in_postgres.SELECT_LEASE  # type: ignore[misc]
+    in_postgres._LOCK_LEASE = in_postgres._LOCK_LEASE.removesuffix(_LOCK)  # type: ignore[misc]
+    of_a_batch._LOCK_LEASES = of_a_batch._LOCK_LEASES.removesuffix(_LOCK)  # type: ignore[misc]
 
 
 def _end_leases_early() -> None:

@@ -17,12 +17,6 @@ SELECT_ACTION = (
     "SELECT content_hash, reply, error, epoch, request, issued_us FROM action "
     "WHERE scope = %s AND action_id = %s"
 )
-_INSERT = (
-    "INSERT INTO action (scope, action_id, content_hash, action_type, target, correlation_id, "
-    "issued_us, fence, basis, lease_id, parent_action_id, request, reply, error, epoch, "
-    "failed, finished_us, holder) "
-    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-)
 
 
 def find_known(tx: Transaction, actions: Sequence[ActionRecord]) -> RecordedAction | None:
@@ -32,13 +26,18 @@ def find_known(tx: Transaction, actions: Sequence[ActionRecord]) -> RecordedActi
         AlreadyExistsError: the id is known with other content.
     """
     for action in actions:
-        row = tx.row(SELECT_ACTION, (action.scope, action.action_id))
-        if row is None:
+        known = _find(tx, action.scope, action.action_id)
+        if known is None:
             continue
-        known = RecordedAction(*row)
         check_same(known, action)
         return known
     return None
+
+
+def is_recorded(tx: Transaction, actions: Sequence[ActionRecord]) -> bool:
+    """Whether another process has recorded one of these since they were looked up."""
+    ids = [(action.scope, action.action_id) for action in actions]
+    return any(tx.row(SELECT_ACTION, each) is not None for each in ids)
 
 
 def record_successes(
@@ -61,8 +60,11 @@ def record_failure(
 def _insert(
     tx: Transaction, action: ActionRecord, reply: bytes, error: bytes, epoch: int, holder: str
 ) -> None:
-    tx.write(
-        _INSERT,
+    key = (action.scope, action.action_id)
+    tx.known.actions[key] = RecordedAction(
+        action.content_hash, reply, error, epoch, action.request, action.issued_us
+    )
+    tx.later().actions.append(
         (
             action.scope,
             action.action_id,
@@ -82,5 +84,13 @@ def _insert(
             bool(error),
             tx.now_us,
             holder,
-        ),
+        )
     )
+
+
+def _find(tx: Transaction, scope: str, action_id: str) -> RecordedAction | None:
+    key = (scope, action_id)
+    if key not in tx.known.actions:
+        row = tx.row(SELECT_ACTION, key)
+        tx.known.actions[key] = None if row is None else RecordedAction(*row)
+    return tx.known.actions[key]

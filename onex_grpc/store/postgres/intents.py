@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.store.model import ClaimedIntent, IntentState, NewIntent
 from onex_grpc.store.postgres import intent_sql as sql
+from onex_grpc.store.postgres.needs import DUE_ROWS
+from onex_grpc.store.postgres.transaction import Later
 from onex_grpc.store.queue_rules import claim_token, ids_in_use, parse_claim, rank_us, vanished
+from onex_grpc.store.randomness import random_hex
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +20,6 @@ _READY: Final = 1
 _IN_FLIGHT: Final = 3
 _BLOCKED: Final = 4
 
-# How many rows whose wait has ended one claim looks at, if it does not want more itself.
-_DUE_ROWS: Final = 64
-
 
 def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
     """Queues intents; one behind an unfinished one of its order_key is held back.
@@ -29,52 +28,56 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
         AlreadyExistsError: an intent_id is known.
     """
     # An id that is known is told by name, since a failed insert would end the transaction.
-    ids = [intent.intent_id for intent in new]
-    known = tx.row(sql.FIND_ID, (ids,))
-    if known is not None or len(set(ids)) < len(ids):
+    if _are_in_use(tx, [intent.intent_id for intent in new]):
         raise ids_in_use(new)
     for intent in new:
         state = _BLOCKED if _has_earlier(tx, intent.order_key) else _READY
-        tx.write(sql.INSERT, _row(tx, intent, state))
+        tx.later().intents.append(_row(tx, intent, state))
         tx.tally.add(IntentState.PENDING, intent.priority)
     tx.emit()
 
 
-def claim(tx: Transaction, worker: str, limit: int, visibility_us: int) -> Sequence[ClaimedIntent]:
+def claim(
+    tx: Transaction, worker: str, limit: int, visibility_us: int
+) -> Later[Sequence[ClaimedIntent]]:
     """Hands out what ranks first, and counts the attempt."""
     if limit <= 0:
-        return ()
-    _promote_due(tx, max(limit, _DUE_ROWS))
+        return Later(lambda: ())
+    _promote_due(tx, max(limit, DUE_ROWS))
     visible_us = tx.now_us + visibility_us
-    nonce = secrets.token_hex(8)
-    rows = tx.write_rows(sql.CLAIM, (limit, nonce, worker, visible_us))
-    # RETURNING promises no order.
-    rows.sort()
-    for row in rows:
-        tx.tally.move(IntentState.PENDING, IntentState.IN_FLIGHT, row[2])
-    if rows:
-        tx.changes.due(visible_us)
-    if len(rows) < limit and tx.row(sql.HAS_READY) == (False,):
-        (next_due_us,) = tx.row(sql.NEXT_DUE) or (None,)
-        tx.changes.drained(next_due_us)
-    return [
-        ClaimedIntent(
-            intent_id=intent_id,
-            claim_token=claim_token(seq, nonce),
-            attempt=attempts,
-            max_attempts=max_attempts,
-            payload=payload,
-            traceparent=traceparent,
-            visible_us=visible_us,
-            redrives=redrives,
-        )
-        for _, seq, _, intent_id, attempts, max_attempts, payload, traceparent, redrives in rows
-    ]
+    nonce = random_hex(8)
+    answers = tx.pending.add_claims(limit, nonce, worker, visible_us)
+
+    def value() -> Sequence[ClaimedIntent]:
+        # RETURNING promises no order.
+        rows = sorted(answers.take((nonce,)))
+        tx.writes += len(rows)
+        for row in rows:
+            tx.tally.move(IntentState.PENDING, IntentState.IN_FLIGHT, row[3])
+        if rows:
+            tx.changes.due(visible_us)
+        if len(rows) < limit:
+            _look_ahead(tx)
+        return [_claimed(row, visible_us) for row in rows]
+
+    return Later(value)
 
 
-def complete(tx: Transaction, claim_tokens: Sequence[str]) -> Sequence[bool]:
+def complete(tx: Transaction, claim_tokens: Sequence[str]) -> Later[Sequence[bool]]:
     """Marks intents executed; a late claim still counts while nobody else has the intent."""
-    return [_complete(tx, token) for token in claim_tokens]
+    claims = [parse_claim(token) for token in claim_tokens]
+    sent = [(claim, tx.pending.add_completion(*claim, tx.now_us)) for claim in claims]
+
+    def value() -> Sequence[bool]:
+        completed = [answers.take(claim) for claim, answers in sent]
+        for rows in completed:
+            for _, _, order_key, priority in rows:
+                tx.writes += 1
+                tx.tally.move(IntentState.IN_FLIGHT, IntentState.COMPLETED, priority)
+                _unblock(tx, order_key)
+        return [bool(rows) for rows in completed]
+
+    return Later(value)
 
 
 def fail(tx: Transaction, token: str, error: bytes, retry_in_us: int | None) -> IntentState | None:
@@ -91,6 +94,7 @@ def fail(tx: Transaction, token: str, error: bytes, retry_in_us: int | None) -> 
     tx.write(sql.RETRY, (again_us, rank_us(priority, again_us), error, seq))
     tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
     tx.changes.due(again_us)
+    tx.all_promoted = tx.all_promoted and again_us > tx.now_us
     return IntentState.PENDING
 
 
@@ -171,6 +175,30 @@ def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
     )
 
 
+def _claimed(row: Row, visible_us: int) -> ClaimedIntent:
+    nonce, _, seq, _, intent_id, attempts, max_attempts, payload, traceparent, redrives = row
+    return ClaimedIntent(
+        intent_id=intent_id,
+        claim_token=claim_token(seq, nonce),
+        attempt=attempts,
+        max_attempts=max_attempts,
+        payload=payload,
+        traceparent=traceparent,
+        visible_us=visible_us,
+        redrives=redrives,
+    )
+
+
+def _are_in_use(tx: Transaction, ids: Sequence[str]) -> bool:
+    known = tx.known
+    if not known.looked_up.issuperset(ids):
+        known.used.update(row[0] for row in tx.rows(sql.FIND_IDS, (list(ids),)))
+    if len(set(ids)) < len(ids) or not known.used.isdisjoint(ids):
+        return True
+    known.used.update(ids)
+    return False
+
+
 def _has_earlier(tx: Transaction, order_key: str) -> bool:
     if not order_key:
         return False
@@ -178,23 +206,35 @@ def _has_earlier(tx: Transaction, order_key: str) -> bool:
     return tx.row(sql.HAS_EARLIER, (order_key,)) is not None
 
 
+def _look_ahead(tx: Transaction) -> None:
+    """Finds out, once for all members that got less than they wanted, when there may be more."""
+    if tx.looked_ahead:
+        return
+    tx.looked_ahead = True
+    # Others may have had locked what was left over.
+    if tx.row(sql.HAS_READY) == (False,):
+        (next_due_us,) = tx.row(sql.NEXT_DUE) or (None,)
+        tx.changes.drained(next_due_us)
+
+
 def _promote_due(tx: Transaction, limit: int) -> None:
-    due = tx.rows(sql.DUE, (tx.now_us, limit))
-    for seq, state, attempts, max_attempts, order_key, priority in due:
+    # Time stands still within a batch.
+    if tx.all_promoted:
+        return
+    due = tx.known.due
+    tx.known.due = None
+    if due is None:
+        due = tx.rows(sql.DUE, (tx.now_us, limit))
+    tx.all_promoted = len(due) < limit
+    for seq, state, attempts, max_attempts, order_key, priority, timed_us in due:
+        if timed_us > tx.now_us:
+            continue
         if state == _IN_FLIGHT and attempts >= max_attempts:
             _bury(tx, seq, vanished(attempts), order_key, priority)
         else:
             tx.write(sql.PROMOTE, (seq,))
             if state == _IN_FLIGHT:
                 tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
-
-
-def _complete(tx: Transaction, token: str) -> bool:
-    done = tx.write_rows(sql.COMPLETE, (tx.now_us, *parse_claim(token)))
-    for order_key, priority in done:
-        tx.tally.move(IntentState.IN_FLIGHT, IntentState.COMPLETED, priority)
-        _unblock(tx, order_key)
-    return bool(done)
 
 
 def _bury(tx: Transaction, seq: int, error: bytes, order_key: str, priority: int) -> None:

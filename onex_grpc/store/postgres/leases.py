@@ -15,20 +15,17 @@ from onex_grpc.store.lease_rules import (
     is_repeat,
     is_stolen_before,
 )
+from onex_grpc.store.postgres.known import SELECT_LEASE, lease_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onex_grpc.store.model import Guard, LeaseGrant, LeaseRequest
-    from onex_grpc.store.postgres.transaction import Row, Transaction
+    from onex_grpc.store.postgres.transaction import Transaction
 
-SELECT_LEASE: Final = (
-    "SELECT workflow_id, fence, lease_id, request_id, holder, ttl_us, expires_us "
-    "FROM workflow WHERE workflow_id = %s"
-)
 SELECT_VERSION: Final = "SELECT version FROM state WHERE key = %s"
 # A check without the lock would pass while a takeover that is not yet visible commits.
-_LOCK_LEASE: Final = SELECT_LEASE + " FOR UPDATE"
+_LOCK_LEASE: Final = SELECT_LEASE + "WHERE workflow_id = %s FOR UPDATE"
 _MAKE_ROOM: Final = (
     "INSERT INTO workflow (workflow_id, fence, lease_id) VALUES (%s, 0, '') "
     "ON CONFLICT (workflow_id) DO NOTHING"
@@ -54,12 +51,9 @@ def steal(tx: Transaction, request: LeaseRequest) -> LeaseGrant:
 def renew(tx: Transaction, guard: Guard) -> LeaseGrant:
     """Prolongs a lease by its ttl."""
     row = check_current(_lock_known(tx, guard.workflow_id), guard, tx.now_us)
-    expires_us = tx.now_us + row.ttl_us
-    tx.write(
-        "UPDATE workflow SET expires_us = %s WHERE workflow_id = %s",
-        (expires_us, guard.workflow_id),
-    )
-    return replace(row, expires_us=expires_us).grant(tx.now_us, epoch(tx, guard.workflow_id))
+    renewed = replace(row, expires_us=tx.now_us + row.ttl_us)
+    _put(tx, renewed)
+    return renewed.grant(tx.now_us, epoch(tx, guard.workflow_id))
 
 
 def renew_all(tx: Transaction, guards: Sequence[Guard]) -> Sequence[LeaseGrant | None]:
@@ -78,10 +72,9 @@ def release(tx: Transaction, guard: Guard) -> int:
 
 def end(tx: Transaction, workflow_id: str) -> None:
     """Ends whatever lease this store issued over a workflow; its fence stays."""
-    tx.write(
-        "UPDATE workflow SET expires_us = 0 WHERE workflow_id = %s AND expires_us IS NOT NULL",
-        (workflow_id,),
-    )
+    row = _lock_known(tx, workflow_id)
+    if row is not None and row.expires_us is not None:
+        _put(tx, replace(row, expires_us=0))
 
 
 def raise_guard(tx: Transaction, guard: Guard) -> str:
@@ -90,24 +83,19 @@ def raise_guard(tx: Transaction, guard: Guard) -> str:
     """
     row = _lock(tx, guard.workflow_id)
     if check_guard(row, guard, tx.now_us):
-        tx.write(
-            "UPDATE workflow SET fence = %s, lease_id = %s WHERE workflow_id = %s",
-            (guard.fence, guard.lease_id, guard.workflow_id),
-        )
+        known = row or LeaseRow(guard.workflow_id, 0, "", "", "", 0, None)
+        _put(tx, replace(known, fence=guard.fence, lease_id=guard.lease_id))
         return ""
     return row.holder if row is not None else ""
 
 
 def epoch(tx: Transaction, workflow_id: str) -> int:
     """The version of a workflow's state; 0 where there is none."""
-    row = tx.row(SELECT_VERSION, (workflow_key(workflow_id),))
-    version: int = row[0] if row else 0
-    return version
-
-
-def lease_of(row: Row | None) -> LeaseRow | None:
-    """What a row of SELECT_LEASE says; None where it only serves to be locked."""
-    return None if row is None or row[1] == 0 else LeaseRow(*row)
+    key = workflow_key(workflow_id)
+    if key not in tx.known.versions:
+        row = tx.row(SELECT_VERSION, (key,))
+        tx.known.versions[key] = row[0] if row else 0
+    return tx.known.versions[key]
 
 
 def _issue(tx: Transaction, last: LeaseRow | None, request: LeaseRequest) -> LeaseRow:
@@ -120,33 +108,33 @@ def _issue(tx: Transaction, last: LeaseRow | None, request: LeaseRequest) -> Lea
         ttl_us=request.ttl_us,
         expires_us=tx.now_us + request.ttl_us,
     )
-    tx.write(
-        "UPDATE workflow SET fence = %s, lease_id = %s, request_id = %s, holder = %s, "
-        "ttl_us = %s, expires_us = %s WHERE workflow_id = %s",
-        (
-            row.fence,
-            row.lease_id,
-            row.request_id,
-            row.holder,
-            row.ttl_us,
-            row.expires_us,
-            row.workflow_id,
-        ),
-    )
+    _put(tx, row)
     return row
 
 
 def _lock(tx: Transaction, workflow_id: str) -> LeaseRow | None:
-    row = tx.lock_row(_LOCK_LEASE, (workflow_id,))
-    if row is None:
-        # There must be a row, or two processes could both find none and both go on.
-        tx.write(_MAKE_ROOM, (workflow_id,))
+    if workflow_id not in tx.known.leases:
         row = tx.lock_row(_LOCK_LEASE, (workflow_id,))
-    return lease_of(row)
+        if row is None:
+            # There must be a row, or two processes could both find none and both go on.
+            tx.write(_MAKE_ROOM, (workflow_id,))
+            row = tx.lock_row(_LOCK_LEASE, (workflow_id,))
+        tx.known.leases[workflow_id] = lease_of(row)
+    return tx.known.leases[workflow_id]
 
 
 def _lock_known(tx: Transaction, workflow_id: str) -> LeaseRow | None:
-    return lease_of(tx.lock_row(_LOCK_LEASE, (workflow_id,)))
+    if workflow_id in tx.known.leases:
+        return tx.known.leases[workflow_id]
+    row = tx.lock_row(_LOCK_LEASE, (workflow_id,))
+    if row is not None:
+        tx.known.leases[workflow_id] = lease_of(row)
+    return lease_of(row)
+
+
+def _put(tx: Transaction, row: LeaseRow) -> None:
+    tx.known.leases[row.workflow_id] = row
+    tx.later().leases[row.workflow_id] = row
 
 
 def _renew_or_none(tx: Transaction, guard: Guard) -> LeaseGrant | None:

@@ -18,7 +18,8 @@ from onex_grpc.store.model import (
     StoredIntent,
 )
 from onex_grpc.store.postgres.actions import SELECT_ACTION
-from onex_grpc.store.postgres.leases import SELECT_LEASE, SELECT_VERSION, lease_of
+from onex_grpc.store.postgres.known import SELECT_LEASE, lease_of
+from onex_grpc.store.postgres.leases import SELECT_VERSION
 from onex_grpc.store.postgres.outcomes import SELECT_OUTCOME
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _CONDITIONS: Final = {
     IntentState.DEAD: ("state = 6",),
     IntentState.CANCELLED: ("state = 7",),
 }
+_LEASE: Final = SELECT_LEASE + "WHERE workflow_id = %s"
 _PAGE: Final = (
     "(SELECT seq, payload, attempts, last_error FROM intent "
     "WHERE {} AND seq > %s ORDER BY seq LIMIT %s)"
@@ -67,14 +69,14 @@ _FIGURES: Final = (
 
 def lease(session: Session, workflow_id: str) -> tuple[LeaseRow | None, int, int]:
     """The highest fence known of a workflow, its epoch, and the time."""
-    row = session.row(SELECT_LEASE, (workflow_id,))
+    row = session.row(_LEASE, (workflow_id,))
     epoch = session.row(SELECT_VERSION, (workflow_key(workflow_id),))
     return lease_of(row), epoch[0] if epoch else 0, session.now_us()
 
 
 def known_fence(session: Session, workflow_id: str) -> Guard | None:
     """The highest fence known of a workflow."""
-    row = lease_of(session.row(SELECT_LEASE, (workflow_id,)))
+    row = lease_of(session.row(_LEASE, (workflow_id,)))
     return None if row is None else Guard(workflow_id, row.lease_id, row.fence)
 
 

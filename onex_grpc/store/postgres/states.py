@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from onex_grpc.errors import OnexError
 from onex_grpc.store.commit_rules import check_version, first_action
@@ -19,14 +19,7 @@ from onex_grpc.store.postgres.transaction import AgainError
 
 if TYPE_CHECKING:
     from onex_grpc.store.model import Checkpoint, Rollback
-    from onex_grpc.store.postgres.transaction import Transaction
-
-
-_KEEP_VERSION: Final = (
-    "INSERT INTO history (state_id, version, kind, fence, lease_id, holder, action_id, "
-    "parent_action_id, intents, written_us, state_type, state) "
-    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-)
+    from onex_grpc.store.postgres.transaction import Row, Transaction
 
 
 def commit(tx: Transaction, change: Commit) -> Committed | Replayed:
@@ -66,15 +59,15 @@ def check_unknown(
     Raises:
         AgainError: it is known now.
     """
-    if actions.find_known(tx, change.actions) is not None:
+    if actions.is_recorded(tx, change.actions):
         raise AgainError from refusal
 
 
 def write(tx: Transaction, change: Commit) -> Committed:
     """Writes a change whose actions are new."""
     holder = "" if change.guard is None else leases.raise_guard(tx, change.guard)
-    state_id, version = _advance(tx, change)
-    tx.write(_KEEP_VERSION, _history_row(tx, change, (state_id, version), holder))
+    version = _advance(tx, change)
+    tx.later().history.append(_history_row(tx, change, version, holder))
     if change.actions:
         actions.record_successes(tx, change, version, holder)
     if change.intents:
@@ -84,12 +77,11 @@ def write(tx: Transaction, change: Commit) -> Committed:
     return Committed(version)
 
 
-def _history_row(
-    tx: Transaction, change: Commit, at: tuple[int, int], holder: str
-) -> tuple[object, ...]:
+def _history_row(tx: Transaction, change: Commit, version: int, holder: str) -> Row:
     guard, by = change.guard, first_action(change)
     return (
-        *at,
+        change.key,
+        version,
         change.kind,
         guard.fence if guard else 0,
         guard.lease_id if guard else "",
@@ -103,20 +95,14 @@ def _history_row(
     )
 
 
-def _advance(tx: Transaction, change: Commit) -> tuple[int, int]:
-    row = tx.row("SELECT id, version FROM state WHERE key = %s FOR UPDATE", (change.key,))
-    current: int = row[1] if row else 0
+def _advance(tx: Transaction, change: Commit) -> int:
+    if change.key not in tx.known.locked:
+        row = tx.row("SELECT version FROM state WHERE key = %s FOR UPDATE", (change.key,))
+        tx.known.versions[change.key] = row[0] if row else 0
+        tx.known.locked.add(change.key)
+    current = tx.known.versions[change.key]
     check_version(change, current)
     version = current + 1
-    if row is None:
-        ((new_id,),) = tx.write_rows(
-            "INSERT INTO state (key, version, open) VALUES (%s, %s, %s) RETURNING id",
-            (change.key, version, change.open or False),
-        )
-        return new_id, version
-    state_id: int = row[0]
-    tx.write(
-        "UPDATE state SET version = %s, open = coalesce(%s::boolean, open) WHERE id = %s",
-        (version, change.open, state_id),
-    )
-    return state_id, version
+    tx.known.versions[change.key] = version
+    tx.later().add_state(change.key, version, change.open)
+    return version

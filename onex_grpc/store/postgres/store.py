@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from onex_grpc.errors import LeaseNotFoundError
 from onex_grpc.store.history_rules import not_kept
@@ -20,7 +21,18 @@ from onex_grpc.store.postgres import (
     states,
     trail,
 )
-from onex_grpc.store.postgres.transaction import Operation, Transaction
+from onex_grpc.store.postgres.needs import (
+    NOTHING,
+    Needs,
+    of_acquire,
+    of_claim,
+    of_commit,
+    of_failure,
+    of_guard,
+    of_leases,
+    of_start,
+)
+from onex_grpc.store.postgres.transaction import Later, Operation, Transaction
 from onex_grpc.store.text_rules import (
     check_action,
     check_change,
@@ -30,7 +42,7 @@ from onex_grpc.store.text_rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from onex_grpc.store.batcher import Batcher
     from onex_grpc.store.model import (
@@ -64,6 +76,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+Run = Callable[[Transaction], R | Later[R]]
+
 
 # What a batch does first: it runs in the order of its members' keys, the same in all processes.
 _OUTCOMES: Final = "1"
@@ -89,31 +103,38 @@ class PostgresStore:
         self._listener = listener
         self._wakeups = wakeups
 
-    def _write(self, key: str, run: Callable[[Transaction], R]) -> asyncio.Future[R]:
-        return self._batcher.submit(Operation(key, run))
+    async def _write(self, key: str, run: Run[R], needs: Needs = NOTHING) -> R:
+        # The runner puts the value in the place of one that comes later.
+        return cast("R", await self._batcher.submit(Operation(key, run, needs)))
 
-    def _write_first(self, key: str, run: Callable[[Transaction], R]) -> asyncio.Future[R]:
-        return self._batcher.submit_first(Operation(key, run))
+    async def _write_first(self, key: str, run: Run[R], needs: Needs = NOTHING) -> R:
+        return cast("R", await self._batcher.submit_first(Operation(key, run, needs)))
 
     # Leases
 
     async def acquire_lease(self, request: LeaseRequest) -> LeaseGrant:
         check_request(request)
         return await self._write_first(
-            _ROWS + request.workflow_id, lambda tx: leases.acquire(tx, request)
+            _ROWS + request.workflow_id,
+            lambda tx: leases.acquire(tx, request),
+            of_acquire(request.workflow_id),
         )
 
     async def steal_lease(self, request: LeaseRequest) -> LeaseGrant:
         check_request(request)
         return await self._write_first(
-            _ROWS + request.workflow_id, lambda tx: leases.steal(tx, request)
+            _ROWS + request.workflow_id,
+            lambda tx: leases.steal(tx, request),
+            of_acquire(request.workflow_id),
         )
 
     async def acquire_and_start(self, request: LeaseRequest, start: Commit) -> Started | Replayed:
         check_request(request)
         check_change(start)
         return await self._write(
-            _ROWS + request.workflow_id, lambda tx: states.acquire_and_start(tx, request, start)
+            _ROWS + request.workflow_id,
+            lambda tx: states.acquire_and_start(tx, request, start),
+            of_start(request.workflow_id, start),
         )
 
     async def renew_leases(self, guards: Sequence[Guard]) -> Sequence[LeaseGrant | None]:
@@ -121,18 +142,19 @@ class PostgresStore:
         return await self._write_first(
             _first_lease(guards),
             lambda tx: leases.renew_all(tx, guards),
+            of_leases(guards),
         )
 
     async def renew_lease(self, guard: Guard) -> LeaseGrant:
         check_guards((guard,))
         return await self._write_first(
-            _ROWS + guard.workflow_id, lambda tx: leases.renew(tx, guard)
+            _ROWS + guard.workflow_id, lambda tx: leases.renew(tx, guard), of_leases((guard,))
         )
 
     async def release_lease(self, guard: Guard) -> int:
         check_guards((guard,))
         return await self._write_first(
-            _ROWS + guard.workflow_id, lambda tx: leases.release(tx, guard)
+            _ROWS + guard.workflow_id, lambda tx: leases.release(tx, guard), of_leases((guard,))
         )
 
     async def verify_lease(self, guard: Guard) -> LeaseGrant:
@@ -154,7 +176,9 @@ class PostgresStore:
 
     async def commit(self, change: Commit) -> Committed | Replayed:
         check_change(change)
-        return await self._write(_ROWS + _first_row(change), lambda tx: states.commit(tx, change))
+        return await self._write(
+            _ROWS + _first_row(change), lambda tx: states.commit(tx, change), of_commit(change)
+        )
 
     async def checkpoint(self, change: Checkpoint) -> Committed | Replayed:
         check_change(change)
@@ -194,7 +218,7 @@ class PostgresStore:
         # not two.
         if check_guard(row, guard, now_us):
             await self._write_first(
-                _ROWS + guard.workflow_id, lambda tx: leases.raise_guard(tx, guard)
+                _ROWS + guard.workflow_id, lambda tx: leases.raise_guard(tx, guard), of_guard(guard)
             )
 
     async def known_fence(self, workflow_id: str) -> Guard | None:
@@ -213,7 +237,9 @@ class PostgresStore:
         check_action(action)
         check_guards(() if guard is None else (guard,))
         await self._write(
-            _ROWS + action.scope, lambda tx: actions.record_failure(tx, action, error, guard)
+            _ROWS + action.scope,
+            lambda tx: actions.record_failure(tx, action, error, guard),
+            of_failure(action, guard),
         )
 
     async def list_open(self, prefix: str) -> Sequence[OpenWork]:
@@ -226,7 +252,11 @@ class PostgresStore:
         self, worker: str, limit: int, visibility_us: int
     ) -> Sequence[ClaimedIntent]:
         refuse_nul(worker=worker)
-        return await self._write(_QUEUE, lambda tx: intents.claim(tx, worker, limit, visibility_us))
+        return await self._write(
+            _QUEUE,
+            lambda tx: intents.claim(tx, worker, limit, visibility_us),
+            of_claim(limit),
+        )
 
     async def complete_intents(self, claim_tokens: Sequence[str]) -> Sequence[bool]:
         refuse_nul(claim_tokens="".join(claim_tokens))
