@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 from google.protobuf import struct_pb2, wrappers_pb2
 
 from onex.v1 import effect_pb2, operation_pb2
-from onex_grpc.context import CallContext, LeaseClaim, enter_call
+from onex_grpc.context import CallContext, LeaseClaim, current_call, enter_call
 from onex_grpc.contract.data import unpack
 from onex_grpc.effect import CustomCall, CustomOperations, CustomTarget, EventLogTarget
 from onex_grpc.errors import (
@@ -209,6 +210,33 @@ async def test_one_leaves_and_the_other_gets_the_reply(tmp_path: Path) -> None:
         output = await second
     assert output.metadata.replayed
     assert outside.done == 1
+
+
+async def test_the_time_of_the_first_is_not_that_of_the_other(tmp_path: Path) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def calls_on(message: Text, call: CustomCall) -> str:
+        begun.set()
+        await go_on.wait()
+        if (current := current_call()) is not None and current.remaining() == 0.0:
+            raise DeadlineExceededError("what it calls has no time left")
+        return message.value
+
+    operations = CustomOperations()
+    operations.add_idempotent(Text, calls_on)
+
+    async def hasty() -> effect_pb2.ModelEffectOutput:
+        enter_call(CallContext(CORRELATION, deadline=time.monotonic() + 0.05))
+        return await executor.execute(at(key="k"))
+
+    async with executing(tmp_path, {}, operations) as executor:
+        first = asyncio.create_task(hasty())
+        await begun.wait()
+        second = asyncio.create_task(executor.execute(at(key="k")))
+        with pytest.raises(DeadlineExceededError):
+            await first
+        go_on.set()
+        assert unpack((await second).operation_result) == "x"
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
