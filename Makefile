@@ -96,9 +96,11 @@ demo: $(STAMP)  ## process real orders in four processes: ORDERS=n|all CSV=file 
 serve: $(STAMP)  ## run the four servers until Ctrl-C: STATE=dir PORTS=effect,compute,reducer,orchestrator
 	@exec $(PY) -m servers.serve --state "$(or $(STATE),.onex)" $(if $(PORTS),--ports "$(PORTS)")
 
-bench: $(STAMP)  ## what a call, a workflow and code generation cost
+bench: $(STAMP)  ## what a call, a workflow, a durable transaction and code generation cost
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group bench
 	@$(PY) -m bench.call
 	@$(PY) -m bench.workflow
+	@$(PY) -m bench.store
 	@$(PY) -m bench.codegen
 
 clean:  ## remove everything that is built, except .venv

@@ -13,6 +13,7 @@ import sys
 import threading
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 import apsw
 import grpc
@@ -25,6 +26,9 @@ from onex.v1 import (
     orchestrator_pb2_grpc,
 )
 from onex_grpc.store.sqlite.connection import grow_wal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 _BATCH = 256
 
@@ -72,6 +76,11 @@ class _Node(compute_pb2_grpc.ComputeNodeServiceServicer):
             correlation_id=request.correlation_id, processed_data=request.input_data
         )
 
+    def ExecuteComputeStream(
+        self, request_iterator: AsyncIterator[compute_pb2.ModelContractCompute], context: object
+    ) -> AsyncIterator[compute_pb2.ModelComputeOutput]:
+        raise NotImplementedError
+
 
 class _Orchestrator(orchestrator_pb2_grpc.OrchestratorNodeServiceServicer):
     def __init__(self, node: str, writer: _Writer) -> None:
@@ -90,6 +99,13 @@ class _Orchestrator(orchestrator_pb2_grpc.OrchestratorNodeServiceServicer):
     async def ExecuteAction(
         self, request: orchestrator_pb2.ExecuteActionRequest, context: object
     ) -> orchestrator_pb2.ExecuteActionResponse:
+        raise NotImplementedError
+
+    def StreamOrchestration(
+        self,
+        request_iterator: AsyncIterator[orchestrator_pb2.ModelContractOrchestrator],
+        context: object,
+    ) -> AsyncIterator[orchestrator_pb2.ModelOrchestratorOutput]:
         raise NotImplementedError
 
 

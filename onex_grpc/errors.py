@@ -7,6 +7,7 @@ OnexError                          INTERNAL, INTERNAL
 │   ├── TargetNotFoundError        TARGET_NOT_FOUND
 │   ├── WorkflowNotFoundError      WORKFLOW_NOT_FOUND
 │   ├── LeaseNotFoundError         LEASE_NOT_FOUND
+│   ├── HistoryNotFoundError       HISTORY_NOT_FOUND
 │   └── FileMissingError           FILE_MISSING
 ├── AlreadyExistsError             ALREADY_EXISTS, ALREADY_EXISTS
 ├── OperationRefusedError          OPERATION_REFUSED, PERMISSION_DENIED
@@ -171,6 +172,12 @@ class LeaseNotFoundError(NotFoundError):
     """Raised when nobody ever held a lease over the workflow."""
 
     reason = "LEASE_NOT_FOUND"
+
+
+class HistoryNotFoundError(NotFoundError):
+    """A state's history does not have this version or checkpoint."""
+
+    reason = "HISTORY_NOT_FOUND"
 
 
 class FileMissingError(NotFoundError):

@@ -15,7 +15,14 @@ from google.protobuf.duration_pb2 import Duration
 from onex.v1 import action_pb2, common_pb2, orchestrator_pb2
 from onex_grpc.action.command import action_command, complete
 from onex_grpc.action.outcome import concerns_sender, is_final
-from onex_grpc.action.record import commit_of, other_content, record_of, replay
+from onex_grpc.action.record import (
+    checkpoint_of,
+    commit_of,
+    other_content,
+    record_of,
+    replay,
+    rollback_of,
+)
 from onex_grpc.action.state import apply_action, fold_result, read_state, refuse_ended
 from onex_grpc.context import CallContext, LeaseClaim, current_call, enter_call
 from onex_grpc.contract.action import content_hash
@@ -29,10 +36,13 @@ from onex_grpc.errors import (
 from onex_grpc.rpc.status import error_detail
 from onex_grpc.store.model import (
     ActionRecord,
+    Checkpoint,
     Commit,
+    Committed,
     Exact,
     LeaseGrant,
     Replayed,
+    Rollback,
 )
 
 if TYPE_CHECKING:
@@ -128,7 +138,25 @@ class ActionExecutor:
         record = record_of(request, grant, running.content)
         if action.action_type == action_pb2.ACTION_TYPE_DELEGATE_TASK:
             return await self._delegate(request, grant, record, call)
+        if action.action_type == action_pb2.ACTION_TYPE_CHECKPOINT_STATE:
+            return await self._pin(request, grant, record)
+        if action.action_type == action_pb2.ACTION_TYPE_ROLLBACK_STATE:
+            return await self._roll_back(request, grant, record)
         return await self._change(request, grant, record)
+
+    async def _pin(self, request: Request, grant: LeaseGrant, record: ActionRecord) -> Response:
+        change = checkpoint_of(request, grant, record, _done(request))
+        return _settled(request, change, await self._store.checkpoint(change))
+
+    async def _roll_back(
+        self, request: Request, grant: LeaseGrant, record: ActionRecord
+    ) -> Response:
+        async with self._turn(request.workflow_id):
+            # It names its epoch exactly, so that what is read here is what is rolled back.
+            state, _ = await read_state(self._store, request.workflow_id)
+            refuse_ended(state)
+            change = rollback_of(request, grant, record, _done(request))
+            return _settled(request, change, await self._store.rollback(change))
 
     async def _change(self, request: Request, grant: LeaseGrant, record: ActionRecord) -> Response:
         action = request.action
@@ -214,19 +242,27 @@ class ActionExecutor:
 
     async def _write(self, request: Request, change: Commit) -> Response:
         if not change.reply:
-            reply = Response(
-                action_id=request.action.action_id, status=action_pb2.ACTION_STATUS_COMPLETED
-            )
-            change = replace(change, reply=reply.SerializeToString())
-        written = await self._store.commit(change)
-        if isinstance(written, Replayed):
-            return replay(request, change.actions[0].content_hash, written.action)
-        response = Response.FromString(change.reply)
-        response.epoch = written.version
-        return response
+            change = replace(change, reply=_done(request))
+        return _settled(request, change, await self._store.commit(change))
 
     def _turn(self, workflow_id: str) -> asyncio.Lock:
         return self._turns.setdefault(workflow_id, asyncio.Lock())
+
+
+def _done(request: Request) -> bytes:
+    return Response(
+        action_id=request.action.action_id, status=action_pb2.ACTION_STATUS_COMPLETED
+    ).SerializeToString()
+
+
+def _settled(
+    request: Request, change: Commit | Checkpoint | Rollback, written: Committed | Replayed
+) -> Response:
+    if isinstance(written, Replayed):
+        return replay(request, change.actions[0].content_hash, written.action)
+    response = Response.FromString(change.reply)
+    response.epoch = written.version
+    return response
 
 
 async def _outcome(running: _Running) -> Response:

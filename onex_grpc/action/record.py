@@ -7,7 +7,15 @@ from onex_grpc.action.state import WORKFLOW_STATE
 from onex_grpc.errors import AlreadyExistsError
 from onex_grpc.rpc.status import from_detail
 from onex_grpc.store.keys import workflow_key
-from onex_grpc.store.model import ActionRecord, Commit, Exact, LeaseGrant, RecordedAction
+from onex_grpc.store.model import (
+    ActionRecord,
+    Checkpoint,
+    Commit,
+    Exact,
+    LeaseGrant,
+    RecordedAction,
+    Rollback,
+)
 
 Request = orchestrator_pb2.ExecuteActionRequest
 Response = orchestrator_pb2.ExecuteActionResponse
@@ -47,6 +55,36 @@ def commit_of(
         expect=expect,
         state=state.SerializeToString(),
         state_type=WORKFLOW_STATE,
+        guard=grant.guard,
+        kind=action_pb2.ActionType.Name(record.action_type),  # type: ignore[arg-type]
+        actions=(record,),
+        reply=reply,
+    )
+
+
+def checkpoint_of(
+    request: Request, grant: LeaseGrant, record: ActionRecord, reply: bytes
+) -> Checkpoint:
+    """The checkpoint that a CHECKPOINT_STATE asks for."""
+    return Checkpoint(
+        key=workflow_key(request.workflow_id),
+        name=request.action.command_payload.checkpoint.name,
+        expect=Exact(request.action.epoch),
+        guard=grant.guard,
+        actions=(record,),
+        reply=reply,
+    )
+
+
+def rollback_of(
+    request: Request, grant: LeaseGrant, record: ActionRecord, reply: bytes
+) -> Rollback:
+    """The rollback that a ROLLBACK_STATE asks for."""
+    command = request.action.command_payload.rollback
+    return Rollback(
+        key=workflow_key(request.workflow_id),
+        to=command.epoch if command.HasField("epoch") else command.checkpoint,
+        expect=Exact(request.action.epoch),
         guard=grant.guard,
         kind=action_pb2.ActionType.Name(record.action_type),  # type: ignore[arg-type]
         actions=(record,),

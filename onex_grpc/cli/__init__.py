@@ -17,6 +17,8 @@ _COMMANDS = LazyGroup(
             "Make typed nodes and clients from protos.",
         ),
         "serve": ("onex_grpc.cli.serve:serve", "Run a node until SIGTERM or Ctrl-C."),
+        "backup": ("onex_grpc.cli.backup:backup", "Copy a node's SQLite store while it runs."),
+        "restore": ("onex_grpc.cli.backup:restore", "Put a backup in the place of a store."),
         "health": ("onex_grpc.cli.health:health", "Ask a node's process how it is."),
     },
     name="onex",

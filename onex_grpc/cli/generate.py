@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 
 from onex_grpc.codegen.delivery import deliver, workshop
 from onex_grpc.codegen.protoc import compile_protos
-from onex_grpc.codegen.sources import find_protos, roots_of, sdk_root
+from onex_grpc.codegen.sources import find_protos, roots_of, sdk_root, without_sdk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,8 @@ def generate(protos: tuple[Path, ...], out: Path, include: tuple[Path, ...], as_
     PROTO is a .proto file, or a folder for all below it. Files are written only if every proto is
     right. Exit code 0 when they are, 1 for a mistake in a proto, 2 when nothing can be tried.
     """
+    # By itself a signal ends the process at once, and what is half built stays.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     report = _generate(protos, out, include)
     if as_json:
         click.echo(msgspec.json.encode(report).decode())
@@ -70,7 +73,9 @@ def generate(protos: tuple[Path, ...], out: Path, include: tuple[Path, ...], as_
 
 def _generate(given: Sequence[Path], out: Path, include: Sequence[Path]) -> Report:
     protos = find_protos(given)
-    roots = [*roots_of(protos, include), sdk_root()]
+    roots = roots_of(protos, include)
+    protos = without_sdk(protos, roots)
+    roots = [*roots, sdk_root()]
     with workshop(out) as shop:
         built = shop / "built"
         built.mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.codegen.check_effects import check_emits
+from onex_grpc.codegen.check_encoding import check_encoding
 from onex_grpc.codegen.check_flow import check_depends_on
 from onex_grpc.codegen.check_key import check_key
 from onex_grpc.codegen.check_machine import check_machine
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from onex_grpc.codegen.schema import NodeRecord, Schema
 
 _OF_RUN: Final[Sequence[Callable[[Scope], Iterator[Fault]]]] = (
+    check_encoding,
     check_options,
     check_files,
     check_node_names,

@@ -37,6 +37,16 @@ def check_emits(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
             what, remedy = f"emits {name} {count} times", "name it once"
         if what:
             yield Fault(scope.of_node(node, "emits"), f"{service} {what}", remedy)
+    effects = sorted(
+        {name.partition("/")[0] for name in node.options.emits if not _fault(scope, name)[0]}
+    )
+    if len(effects) > 1:
+        yield Fault(
+            scope.of_node(node, "emits"),
+            f"{service} emits rpcs of {' and '.join(effects)}, but its intents are one queue, of"
+            " which an effect takes all or none",
+            "put the rpcs into one effect, or let an orchestrator call the other",
+        )
 
 
 def _fault(scope: Scope, name: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 from onex.v1 import common_pb2
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from onex_grpc.codegen.schema import MessageType, NodeRecord
 
 _RENAME: Final = "rename it"
+_FOREIGN: Final[Mapping[str, str]] = {
+    **dict.fromkeys(sys.stdlib_module_names, "Python's own"),
+    **dict.fromkeys(("grpc", "onex_grpc"), "onex-grpc's own"),
+}
 
 
 def check_files(scope: Scope) -> Iterator[Fault]:
@@ -58,6 +63,9 @@ def path_fault(file: str) -> str:
     for part in (*folders, f"{last}_pb2"):
         if is_taken(part):
             return f"{part!r} is not a name in Python"
+    # A folder without __init__.py comes after every module of its name, wherever that is.
+    if folders and folders[0] in _FOREIGN:
+        return f"{folders[0]!r} is a module of {_FOREIGN[folders[0]]}, which hides the folder"
     return ""
 
 

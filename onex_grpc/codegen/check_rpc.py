@@ -28,6 +28,7 @@ _ALLOWED: Final = {
     "cacheable": ("compute",),
     "in_thread": ("compute",),
 }
+_TIMEOUT: Final = "write timeout: {seconds: 10}"
 _BY_REQUEST: Final = (common_pb2.NODE_TYPE_EFFECT, common_pb2.NODE_TYPE_ORCHESTRATOR)
 
 
@@ -86,8 +87,10 @@ def _misfits(
 def _values(operation: options_pb2.OperationOptions) -> Iterator[tuple[str, str, str]]:
     if operation.HasField("timeout"):
         timeout = operation.timeout
-        if _violations(timeout) or (timeout.seconds, timeout.nanos) <= (0, 0):
-            yield "timeout", "has a timeout that is not above 0 s", "write timeout: {seconds: 10}"
+        if found := _violations(timeout):
+            yield "timeout", f"has a timeout that {found[0].description}", _TIMEOUT
+        elif (timeout.seconds, timeout.nanos) <= (0, 0):
+            yield "timeout", "has a timeout that is not above 0 s", _TIMEOUT
     if operation.HasField("retry"):
         for violation in _retry_violations(operation.retry):
             yield (

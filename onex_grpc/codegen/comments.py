@@ -38,7 +38,9 @@ class Comments:
         return Place(self._file, 0 if location is None else location.span[0] + 1)
 
 
-def _tidy(comment: str) -> str:
-    lines = [line.rstrip() for line in comment.splitlines()]
+def _tidy(comment: str | bytes) -> str:
+    # What is not UTF-8 comes as bytes; the linter refuses it.
+    text = comment if isinstance(comment, str) else comment.decode(errors="replace")
+    lines = [line.rstrip() for line in text.splitlines()]
     shared = min((len(line) - len(line.lstrip()) for line in lines if line), default=0)
     return "\n".join(line[shared:] for line in lines).strip("\n")

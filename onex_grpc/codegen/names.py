@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from onex.v1 import common_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _SUFFIX: Final = "Service"
 _ACRONYM_END: Final = re.compile(r"([A-Z]+)([A-Z][a-z])")
@@ -64,19 +64,31 @@ def mesh_properties(services: Iterable[str]) -> Mapping[str, str]:
     """The properties by which an orchestrator's code reaches services, by their full names.
 
     Where two services have one base name, both are prefixed by the last part of their package
-    that is no version.
+    that is no version; where that is the same, too, by their whole package.
     """
     plain = {service: snake_case(base_name(service)) for service in services}
-    found = Counter(plain.values())
-    return {
-        service: name if found[name] == 1 else f"{_package_word(service)}_{name}"
-        for service, name in plain.items()
-    }
+    prefixed = _told_apart(plain, plain, _package_word)
+    return _told_apart(prefixed, plain, _package_words)
 
 
 def is_taken(word: str) -> bool:
     """Whether Python does not let a word be the name of an attribute, parameter or module."""
     return keyword.iskeyword(word) or not word.isidentifier()
+
+
+def _told_apart(
+    names: Mapping[str, str], plain: Mapping[str, str], prefix: Callable[[str], str]
+) -> Mapping[str, str]:
+    """The names, those that stand twice made anew of the plain ones with a prefix."""
+    found = Counter(names.values())
+    return {
+        service: name if found[name] == 1 else f"{prefix(service)}_{plain[service]}".lstrip("_")
+        for service, name in names.items()
+    }
+
+
+def _package_words(service: str) -> str:
+    return "_".join(service.split(".")[:-1])
 
 
 def _package_word(service: str) -> str:

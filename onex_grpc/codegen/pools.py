@@ -10,7 +10,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from onex_grpc.codegen.schema import EnumType, MessageType, Schema
+    from onex_grpc.codegen.schema import MessageType, Schema
 
 # CEL gives these messages a meaning of its own, and expects each of their files to be whole.
 _WELL_KNOWN: Final = "google/protobuf/"
@@ -78,13 +78,14 @@ def _cut(
     names: Iterable[str],
     imports: Sequence[str],
 ) -> descriptor_pb2.FileDescriptorProto:
+    wanted = set(names)
     cut = descriptor_pb2.FileDescriptorProto(
         name=file.name,
         package=file.package,
         options=file.options,
         dependency=imports,
         message_type=[schema.messages[name].proto for name in names if name in schema.messages],
-        enum_type=[_enum(schema.enums[name]) for name in names if name in schema.enums],
+        enum_type=[enum for enum in file.enum_type if _prefix(file) + enum.name in wanted],
     )
     # An empty syntax is not the same as none.
     if file.HasField("syntax"):
@@ -92,15 +93,6 @@ def _cut(
     if file.HasField("edition"):
         cut.edition = file.edition
     return cut
-
-
-def _enum(enum: EnumType) -> descriptor_pb2.EnumDescriptorProto:
-    proto = descriptor_pb2.EnumDescriptorProto(name=enum.full_name.rpartition(".")[2])
-    for name, number in enum.values:
-        proto.value.add(name=name, number=number)
-    if len({number for _, number in enum.values}) < len(enum.values):
-        proto.options.allow_alias = True
-    return proto
 
 
 def _prefix(file: descriptor_pb2.FileDescriptorProto) -> str:

@@ -48,6 +48,7 @@ ATTRIBUTES: Final[Mapping[int, frozenset[str]]] = {
         "execute_reduction",
         "get_state",
         "initial_state",
+        "list_history",
         "machine",
         "rules",
         "settle",

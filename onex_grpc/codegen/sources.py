@@ -50,12 +50,13 @@ def roots_of(protos: Sequence[Path], given: Sequence[Path]) -> list[Path]:
             package names, or the current one.
 
     Raises:
-        ConfigurationError: a given one is no folder, or a proto is in none of them.
+        ConfigurationError: a given one is no folder or not for protoc, or a proto is in none of
+            them.
     """
     if not given:
         # Deeper ones first: protoc names a file by the first folder that it is below.
         roots = dict.fromkeys(map(_root_of, protos))
-        return sorted(roots, key=lambda root: len(root.parts), reverse=True)
+        return _usable(sorted(roots, key=lambda root: len(root.parts), reverse=True))
     for path in given:
         if not path.is_dir():
             raise ConfigurationError(f"-I {path} is no folder; give one that imports start from")
@@ -66,7 +67,39 @@ def roots_of(protos: Sequence[Path], given: Sequence[Path]) -> list[Path]:
                 f"{proto} is in none of the folders given by -I; add the one that its imports"
                 " start from"
             )
-    return roots_given
+    return _usable(roots_given)
+
+
+def _usable(roots: list[Path]) -> list[Path]:
+    for root in roots:
+        if os.pathsep in str(root):
+            raise ConfigurationError(
+                f"{root} has {os.pathsep!r} in it, which for protoc parts two folders; rename it,"
+                " or reach it by a link"
+            )
+    return roots
+
+
+def without_sdk(protos: Sequence[Path], roots: Sequence[Path]) -> list[Path]:
+    """The protos but copies of onex-grpc's own, whose modules would stand in for the installed.
+
+    Raises:
+        ConfigurationError: there are no others.
+    """
+    sdk = sdk_root()
+    own = [proto for proto in protos if not _is_copy(proto, roots, sdk)]
+    if not own:
+        raise ConfigurationError(
+            f"{protos[0]} is a proto of onex-grpc, whose modules are installed with it; give"
+            " protos of your own"
+        )
+    return own
+
+
+def _is_copy(proto: Path, roots: Sequence[Path], sdk: Path) -> bool:
+    root = next(root for root in roots if proto.is_relative_to(root))
+    name = proto.relative_to(root)
+    return name.parts[:1] == ("onex",) and (sdk / name).is_file()
 
 
 def sdk_root() -> Path:

@@ -10,6 +10,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from onex.v1 import action_pb2, reducer_pb2
+from onex_grpc.contract.data import settle_any
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -39,9 +40,15 @@ def content_hash(action: action_pb2.ModelAction) -> bytes:
 
 
 def reduction_hash(contract: reducer_pb2.ModelContractReducer) -> bytes:
-    """SHA-256 over what a reduction is: all of it but its action_id and time."""
+    """SHA-256 over what a reduction is: all of it but its action_id and time, and the correlation
+    id, which names the call that asked first.
+    """
     content = reducer_pb2.ModelContractReducer()
     content.CopyFrom(contract)
     content.ClearField("issued_at")
     content.ClearField("action_id")
+    content.ClearField("correlation_id")
+    payload = content.input_data.payload
+    if payload.WhichOneof("content") == "message":
+        settle_any(payload.message)
     return message_hash(content)

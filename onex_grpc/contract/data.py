@@ -22,10 +22,13 @@ M = TypeVar("M", bound=Message)
 # Above it doubles, which JSON-like data has for numbers, leave whole numbers out (IEEE 754).
 _LARGEST_EXACT: Final = 2**53
 _DEEPEST: Final = 100
+_FIELD: Final = "data"
 
 
 def pack(value: Message | JSON) -> common_pb2.Data:
     """A Data with this value: a message as `message`, anything else as `value`; a Data as it is.
+
+    Equal messages have the same bytes in every process, so that a repeat is known again.
 
     Raises:
         ContractValidationError: for what JSON cannot say: NaN, infinities, whole numbers beyond
@@ -35,7 +38,8 @@ def pack(value: Message | JSON) -> common_pb2.Data:
         return value
     data = common_pb2.Data()
     if isinstance(value, Message):
-        data.message.Pack(value)
+        # Maps have no order of their own, and Any holds bytes.
+        data.message.Pack(value, deterministic=True)
     else:
         write_value(data.value, value)
     return data
@@ -69,8 +73,12 @@ def unpack_as(data: common_pb2.Data, message_type: type[M]) -> M:
     return _parse(data.message, message_type)
 
 
-def unpack_any(packed: Any) -> Message:
+def unpack_any(packed: Any, field: str = _FIELD) -> Message:
     """The message in an Any.
+
+    Args:
+        packed: the Any.
+        field: its path in the request, for errors.
 
     Raises:
         ContractValidationError: for a type that this process does not know, or damaged bytes.
@@ -79,8 +87,20 @@ def unpack_any(packed: Any) -> Message:
     try:
         descriptor = descriptor_pool.Default().FindMessageTypeByName(name)
     except KeyError:
-        raise _refused(f"is a {name}, which this node does not know; import its module") from None
-    return _parse(packed, message_factory.GetMessageClass(descriptor))
+        fault = f"is a {name}, which this node does not know; import its module"
+        raise _refused(fault, field) from None
+    return _parse(packed, message_factory.GetMessageClass(descriptor), field)
+
+
+def settle_any(packed: Any) -> None:
+    """Packs a message anew, as `pack` does, whoever has packed it before; what this process cannot
+    read stays as it is.
+    """
+    try:
+        message = unpack_any(packed)
+    except ContractValidationError:
+        return
+    packed.Pack(message, deterministic=True)
 
 
 def write_value(target: Value, value: JSON, depth: int = 0) -> None:
@@ -132,13 +152,13 @@ def _exact(number: float) -> float:
     return float(number)
 
 
-def _parse(packed: Any, message_type: type[M]) -> M:
+def _parse(packed: Any, message_type: type[M], field: str = _FIELD) -> M:
     try:
         return message_type.FromString(packed.value)
     except DecodeError:
         name = message_type.DESCRIPTOR.full_name
-        raise _refused(f"has bytes that are no {name}; were they cut?") from None
+        raise _refused(f"has bytes that are no {name}; were they cut?", field) from None
 
 
-def _refused(fault: str) -> ContractValidationError:
-    return ContractValidationError.of(Violation("data", fault))
+def _refused(fault: str, field: str = _FIELD) -> ContractValidationError:
+    return ContractValidationError.of(Violation(field, fault))

@@ -66,13 +66,34 @@ def uuid(field: str) -> Rule:
     return rule
 
 
-def text(field: str, longest: int, shortest: int = 1) -> Rule:
-    """The length of the field's text, in characters, lies within these bounds."""
+def each_uuid(field: str) -> Rule:
+    """Each element of a list is a UUID, which is lower-cased in place."""
 
     def rule(message: Message, found: Found) -> None:
-        length = len(getattr(message, field))
-        if not shortest <= length <= longest:
+        values = getattr(message, field)
+        for index, value in enumerate(values):
+            canonical = uuid_text(value)
+            if canonical is None:
+                found.append(Violation(f"{field}[{index}]", f"{_shown(value)} is not a UUID"))
+            else:
+                values[index] = canonical
+
+    return rule
+
+
+NUL: Final = "\0"
+NUL_FAULT: Final = "has a NUL in it (U+0000), which not every store keeps; leave it out"
+
+
+def text(field: str, longest: int, shortest: int = 1) -> Rule:
+    """The length of the field's text, in characters, lies within these bounds; none is NUL."""
+
+    def rule(message: Message, found: Found) -> None:
+        value: str = getattr(message, field)
+        if not shortest <= (length := len(value)) <= longest:
             found.append(Violation(field, _length_fault(length, shortest, longest)))
+        elif NUL in value:
+            found.append(Violation(field, NUL_FAULT))
 
     return rule
 

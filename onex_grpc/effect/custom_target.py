@@ -22,7 +22,7 @@ from onex_grpc.effect.custom_stream import (
     each_alone,
     one_result,
 )
-from onex_grpc.effect.operation import EffectRequest, Progress, Repeat
+from onex_grpc.effect.operation import CUSTOM, EffectRequest, Progress, Repeat
 from onex_grpc.effect.refusal import refuse_kind
 from onex_grpc.effect.target import Outcome, Plan
 from onex_grpc.errors import (
@@ -132,7 +132,7 @@ class CustomOperations:
         registered = self._by_name.get(name)
         if registered is None:
             raise self._unknown(name)
-        message = data.unpack_any(request.operation.custom)
+        message = data.unpack_any(request.operation.custom, CUSTOM)
 
         async def perform(progress: Progress) -> Outcome:
             progress.begun = True

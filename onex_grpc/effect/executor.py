@@ -16,6 +16,7 @@ from onex_grpc.effect.outcomes import Outcomes
 from onex_grpc.effect.refusal import interrupted
 from onex_grpc.effect.retry import Attempts
 from onex_grpc.errors import DeadlineExceededError, OnexError, OutcomeUnknownError
+from onex_grpc.intent.redrive import current_redrive
 from onex_grpc.telemetry import Span, SpanKind, Telemetry
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class EffectExecutor:
             config.operation,
             config.idempotency_key,
             contract.correlation_id or (call.correlation_id if call is not None else ""),
+            current_redrive(),
         )
         with self._span(request, call):
             return await self._audited(request, contract, call)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.effect.refusal import interrupted, key_reused
+from onex_grpc.errors import DeadlineExceededError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -64,8 +65,14 @@ class Joining:
             shared.task.add_done_callback(lambda task: self._ended(name, task))
         elif shared.content_hash != request.content_hash:
             raise key_reused(request)
-        outcome = await _wait(shared)
-        return replace(outcome, replayed=True) if joined else outcome
+        if not joined:
+            return await _wait(shared)
+        try:
+            outcome = await _wait(shared)
+        except DeadlineExceededError:
+            # That was the time of the one who began it, and a repeat is harmless.
+            return await self.run(request, attempts, effect)
+        return replace(outcome, replayed=True)
 
     def _ended(self, name: tuple[str, str], task: asyncio.Task[Outcome]) -> None:
         del self._shared[name]

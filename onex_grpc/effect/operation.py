@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import Final
 
-if TYPE_CHECKING:
-    from onex.v1 import operation_pb2
+from onex.v1 import operation_pb2
+from onex_grpc.contract.data import settle_any
+
+CUSTOM: Final = "io_operation_config.operation.custom"
+"""Path of the message of an operation of the user's own."""
 
 
 class Repeat(Enum):
@@ -35,6 +38,7 @@ class EffectRequest:
         correlation_id: that of the call, as UUID text.
         content_hash: SHA-256 over target and operation, to see a key that comes with other content;
             empty without a key.
+        redrives: how often an operator has given leave to do it again.
     """
 
     target: str
@@ -42,17 +46,31 @@ class EffectRequest:
     key: str
     correlation_id: str
     content_hash: bytes
+    redrives: int = 0
 
 
 def effect_request(
-    target: str, operation: operation_pb2.EffectOperation, key: str, correlation_id: str
+    target: str,
+    operation: operation_pb2.EffectOperation,
+    key: str,
+    correlation_id: str,
+    redrives: int = 0,
 ) -> EffectRequest:
     """An effect with the hash of its content, which is taken only where there is a key."""
     digest = b""
     if key:
-        content = operation.SerializeToString(deterministic=True)
+        content = _settled(operation).SerializeToString(deterministic=True)
         digest = hashlib.sha256(target.encode() + b"\0" + content).digest()
-    return EffectRequest(target, operation, key, correlation_id, digest)
+    return EffectRequest(target, operation, key, correlation_id, digest, redrives)
+
+
+def _settled(operation: operation_pb2.EffectOperation) -> operation_pb2.EffectOperation:
+    """The operation as it is hashed: a message of the user's own has bytes of whoever packed it."""
+    if operation.WhichOneof("operation") != "custom":
+        return operation
+    settled = operation_pb2.EffectOperation(custom=operation.custom)
+    settle_any(settled.custom)
+    return settled
 
 
 class Progress:

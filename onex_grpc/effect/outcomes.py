@@ -81,7 +81,9 @@ class Outcomes:
 
 
 def _mark(what: str, number: int, request: EffectRequest) -> str:
-    return f"effect-{what}/{number}/{request.target}/{request.key}"
+    # What was begun before an operator redrove the intent no longer counts.
+    leave = f"redrive-{request.redrives}/" if request.redrives else ""
+    return f"effect-{what}/{leave}{number}/{request.target}/{request.key}"
 
 
 def _name(request: EffectRequest) -> str:

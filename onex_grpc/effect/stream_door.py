@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onex.v1 import effect_pb2
 from onex_grpc.contract import data
+from onex_grpc.effect.operation import CUSTOM
 from onex_grpc.effect.streams import StreamOrder
 from onex_grpc.errors import ContractValidationError, Violation
 
@@ -83,11 +84,11 @@ async def _messages(
     first: effect_pb2.ModelContractEffect, others: Contracts
 ) -> AsyncGenerator[Message, None]:
     _check_plain(first)
-    yield data.unpack_any(first.io_operation_config.operation.custom)
+    yield data.unpack_any(first.io_operation_config.operation.custom, CUSTOM)
     async for contract in others:
         _check(contract, first)
         _check_plain(contract)
-        yield data.unpack_any(contract.io_operation_config.operation.custom)
+        yield data.unpack_any(contract.io_operation_config.operation.custom, CUSTOM)
 
 
 def _order(contract: effect_pb2.ModelContractEffect) -> StreamOrder:

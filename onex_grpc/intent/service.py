@@ -9,7 +9,7 @@ from onex.v1 import error_pb2, intent_pb2, intent_pb2_grpc
 from onex_grpc.errors import ContractValidationError, Violation
 from onex_grpc.intent.claims import ClaimLedger
 from onex_grpc.intent.stream import WorkerStream
-from onex_grpc.store.model import IntentState, StoredIntent
+from onex_grpc.store.model import IntentState, PriorityStats, StoredIntent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onex_grpc.store.protocol import IntentStore
 
 _PAGE: Final = 100
+_REDRIVE_AT_ONCE: Final = 500
 _VISIBILITY: Final = 30.0
 
 
@@ -69,6 +70,20 @@ class IntentQueue(intent_pb2_grpc.IntentQueueServiceServicer):
             next_page_token=str(page[-1].sequence) if len(rows) > size else "",
         )
 
+    async def RedriveIntents(
+        self, request: intent_pb2.RedriveIntentsRequest, context: object
+    ) -> intent_pb2.RedriveIntentsResponse:
+        """Revives dead intents; all of them in portions, between which others write."""
+        if not request.all:
+            redriven = await self._store.redrive_intents(list(request.intent_ids))
+            return intent_pb2.RedriveIntentsResponse(redriven=redriven)
+        redriven, left = 0, (await self._store.queue_stats()).dead
+        # One that dies again meanwhile is not revived twice.
+        while left > 0 and (some := await self._store.redrive_dead(min(left, _REDRIVE_AT_ONCE))):
+            redriven += some
+            left -= some
+        return intent_pb2.RedriveIntentsResponse(redriven=redriven)
+
     async def GetQueueStats(
         self, request: intent_pb2.GetQueueStatsRequest, context: object
     ) -> intent_pb2.GetQueueStatsResponse:
@@ -79,10 +94,23 @@ class IntentQueue(intent_pb2_grpc.IntentQueueServiceServicer):
             in_flight=stats.in_flight,
             completed=stats.completed,
             dead=stats.dead,
+            cancelled=stats.cancelled,
+            priorities=[_priority(row) for row in stats.priorities],
         )
         if stats.oldest_pending_us is not None:
             response.oldest_pending_age.FromMicroseconds(stats.oldest_pending_us)
         return response
+
+
+def _priority(row: PriorityStats) -> intent_pb2.PriorityStats:
+    stats = intent_pb2.PriorityStats(
+        priority=intent_pb2.IntentPriority.ValueType(row.priority),
+        pending=row.pending,
+        in_flight=row.in_flight,
+    )
+    if row.oldest_pending_us is not None:
+        stats.oldest_pending_age.FromMicroseconds(row.oldest_pending_us)
+    return stats
 
 
 def _position(page_token: str) -> int:

@@ -167,6 +167,7 @@ class WorkerStream:
             claim_token=claimed.claim_token,
             attempt=claimed.attempt,
             traceparent=claimed.traceparent,
+            redrives=claimed.redrives,
         )
         delivery.visibility_timeout.FromMicroseconds(self._visibility_us)
         self._out.put_nowait(intent_pb2.TakeIntentsResponse(delivery=delivery))

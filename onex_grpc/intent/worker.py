@@ -11,6 +11,7 @@ from onex_grpc.context import CallContext, enter_call
 from onex_grpc.contract.intent import destination
 from onex_grpc.errors import OnexError, OutcomeUnknownError
 from onex_grpc.intent.backoff import Backoff
+from onex_grpc.intent.redrive import enter_redrive
 from onex_grpc.intent.work import Work
 from onex_grpc.rpc.passage import is_asked_for
 from onex_grpc.telemetry import NO_TELEMETRY, SpanKind, Telemetry, names
@@ -209,6 +210,7 @@ class IntentWorker:
         enter_call(
             CallContext(correlation_id=intent.correlation_id, traceparent=delivery.traceparent)
         )
+        enter_redrive(delivery.redrives)
         span = self._telemetry.start_span(
             f"process {destination(intent)}",
             SpanKind.CONSUMER,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from onex_grpc.lease.keys import SigningKey
     from onex_grpc.lease.settings import LeaseSettings
     from onex_grpc.store.protocol import LeaseStore
+
+
+_log: Final = logging.getLogger(__name__)
 
 
 class LeaseServicer(lease_pb2_grpc.LeaseServiceServicer):
@@ -31,15 +35,22 @@ class LeaseServicer(lease_pb2_grpc.LeaseServiceServicer):
         self, request: lease_pb2.AcquireLeaseRequest, context: object
     ) -> lease_pb2.AcquireLeaseResponse:
         """Raises LeaseConflictError while it is held, ContractValidationError for a short ttl."""
-        grant = await self._store.acquire_lease(
-            LeaseRequest(
-                workflow_id=request.workflow_id,
-                holder=request.holder,
-                ttl_us=self._ttl_us(request),
-                request_id=request.request_id,
-            )
-        )
+        grant = await self._store.acquire_lease(self._wish(request))
         return lease_pb2.AcquireLeaseResponse(lease=self._to_holder(grant))
+
+    async def StealLease(
+        self, request: lease_pb2.StealLeaseRequest, context: object
+    ) -> lease_pb2.StealLeaseResponse:
+        """Raises ContractValidationError for a short ttl."""
+        grant = await self._store.steal_lease(self._wish(request))
+        _log.warning(
+            "the lease of workflow %s was stolen for %s (fence %d): %s",
+            grant.workflow_id,
+            grant.holder,
+            grant.fence,
+            request.reason,
+        )
+        return lease_pb2.StealLeaseResponse(lease=self._to_holder(grant))
 
     async def RenewLease(
         self, request: lease_pb2.RenewLeaseRequest, context: object
@@ -77,7 +88,17 @@ class LeaseServicer(lease_pb2_grpc.LeaseServiceServicer):
         """The public half of the one key."""
         return self._public
 
-    def _ttl_us(self, request: lease_pb2.AcquireLeaseRequest) -> int:
+    def _wish(
+        self, request: lease_pb2.AcquireLeaseRequest | lease_pb2.StealLeaseRequest
+    ) -> LeaseRequest:
+        return LeaseRequest(
+            workflow_id=request.workflow_id,
+            holder=request.holder,
+            ttl_us=self._ttl_us(request),
+            request_id=request.request_id,
+        )
+
+    def _ttl_us(self, request: lease_pb2.AcquireLeaseRequest | lease_pb2.StealLeaseRequest) -> int:
         if not request.HasField("ttl"):
             return round(self._settings.ttl * 1e6)
         ttl_us = request.ttl.ToMicroseconds()

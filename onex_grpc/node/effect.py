@@ -172,10 +172,14 @@ class NodeEffect(Node):
         workers, self._workers = self._workers, []
         await asyncio.gather(*(worker.stop(self._settings.stop_grace) for worker in workers))
 
+    def _time_for_intent(self, contract: effect_pb2.ModelContractEffect) -> float:
+        """Seconds for one attempt of an intent of a queue."""
+        return self._settings.intent_timeout
+
     async def _execute_queued(self, intent: intent_pb2.ModelIntent) -> None:
         # Repeats are the queue's: they outlive this process.
         contract = effect_of(intent, NO_REPEATS)
-        limit = self._settings.intent_timeout
+        limit = self._time_for_intent(contract)
         contract.external_service_config.timeout.FromNanoseconds(round(limit * 1e9))
         try:
             # The executor keeps to the contract's timeout; what a subclass does in its place may
@@ -186,7 +190,7 @@ class NodeEffect(Node):
             if not overdue.expired():
                 raise
             raise OutcomeUnknownError(
-                f"the intent for {intent.target!r} took longer than intent_timeout ({limit:g} s); "
+                f"the intent for {intent.target!r} took longer than it may ({limit:g} s); "
                 "look at the target before you repeat it",
                 context={"target": intent.target},
             ) from error

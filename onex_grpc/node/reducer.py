@@ -19,6 +19,7 @@ from onex_grpc.reducer.checked_machine import CheckedMachine
 from onex_grpc.reducer.execution import ReductionEngine
 from onex_grpc.reducer.rules import ReducerRules
 from onex_grpc.rpc.calls import CallRuntime
+from onex_grpc.store.history_message import entry_message, stream_history
 from onex_grpc.store.protocol import Store
 from onex_grpc.telemetry import NO_TELEMETRY, Telemetry
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from onex_grpc.container import ModelONEXContainer
     from onex_grpc.reducer.machine import StateMachine
     from onex_grpc.reducer.model import ReducerAction, Reduction
+    from onex_grpc.store.model import HistoryEntry
 
 S = TypeVar("S", bound=Message)
 
@@ -146,6 +148,10 @@ class NodeReducer(Node, ABC, Generic[S]):
         found = await self._engine.read(state_key)
         return reducer_pb2.GetStateResponse(state=pack(found.state), version=found.version)
 
+    def list_history(self, state_key: str, after: int) -> AsyncIterator[HistoryEntry]:
+        """The kept states of an entity above a version, each with who wrote it."""
+        return stream_history(self._store, f"{self.name}/{state_key}", after)
+
     def services(self) -> Sequence[Service]:
         """ReducerNodeService, and IntentQueueService over the same store."""
         runtime = (
@@ -171,6 +177,7 @@ class _ReducerServicer(reducer_pb2_grpc.ReducerNodeServiceServicer):
         self._reduce = node.execute_reduction
         self._stream = node.stream_reductions
         self._get_state = node.get_state
+        self._list_history = node.list_history
 
     async def ExecuteReduction(
         self, request: reducer_pb2.ModelContractReducer, context: object
@@ -186,3 +193,10 @@ class _ReducerServicer(reducer_pb2_grpc.ReducerNodeServiceServicer):
         self, request: reducer_pb2.GetStateRequest, context: object
     ) -> reducer_pb2.GetStateResponse:
         return await self._get_state(request.state_key)
+
+    async def ListHistory(
+        self, request: reducer_pb2.ListStateHistoryRequest, context: object
+    ) -> AsyncIterator[reducer_pb2.ListStateHistoryResponse]:
+        async for entry in self._list_history(request.state_key, request.after_version):
+            # Whether its lease has ended is known to the orchestrator only.
+            yield reducer_pb2.ListStateHistoryResponse(entry=entry_message(entry, ""))

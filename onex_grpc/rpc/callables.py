@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, cast
 
+from onex_grpc.rpc.ending import keep_status
 from onex_grpc.rpc.outgoing import ClientMethod, Outgoing
 from onex_grpc.rpc.stream import ClientStream, RawStream
 
@@ -110,6 +111,7 @@ class Streaming:
             )
         except BaseException as error:
             outgoing.fail(error)
+        keep_status(raw)
         return ClientStream(raw, outgoing)
 
 

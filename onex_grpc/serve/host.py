@@ -20,6 +20,7 @@ from onex_grpc.rpc.calls import Admit, CallRuntime
 from onex_grpc.rpc.client import Mesh
 from onex_grpc.serve.admissions import check_flow, check_flow_to, limit_calls, wait_for_start
 from onex_grpc.serve.health import Health
+from onex_grpc.serve.housekeeping import Housekeeper
 from onex_grpc.serve.instance import instance_name
 from onex_grpc.serve.node_service import NodeServicer
 from onex_grpc.store.opening import open_store
@@ -109,13 +110,17 @@ class NodeHost:
             container.register(LeaseSettings, settings.lease)
             if kind in _WITH_STORE:
                 address = settings.store or _store_file(settings.state, runtime.node)
+                keeper = Housekeeper(settings.retention.rules())
                 store = await open_store(
                     address,
                     owner=runtime.node,
                     instance=instance_name(settings),
                     patience=_PATIENCE,
+                    on_batch=keeper.on_batch,
                 )
                 resources.push_async_callback(store.close)
+                keeper.start(store)
+                resources.push_async_callback(keeper.stop)
                 container.register(Store, traced(store, runtime.telemetry))
             if kind == "effect":
                 container.register(EffectSettings, _effect_settings(settings))

@@ -12,6 +12,7 @@ from onex_grpc.effect.settings import TargetSettings
 from onex_grpc.errors import ConfigurationError, ContractValidationError
 from onex_grpc.lease.settings import LeaseSettings
 from onex_grpc.rpc.server import is_loopback
+from onex_grpc.store.retention import FOREVER_US, Retention
 
 _MAX_PORT: Final = 65535
 DEFAULT_PORTS: Final = dict(zip(KIND_ORDER, range(50051, 50055), strict=True))
@@ -20,6 +21,7 @@ DEFAULT_PORTS: Final = dict(zip(KIND_ORDER, range(50051, 50055), strict=True))
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _LONGEST_SECONDS: Final = 366 * 86_400
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_SECONDS)]
+Age = Annotated[float, msgspec.Meta(ge=0, le=100 * _LONGEST_SECONDS)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Instance = Annotated[str, msgspec.Meta(pattern=rf"^(?:{INSTANCE_PATTERN})?\Z")]
@@ -65,6 +67,45 @@ class LimitSettings(_Section, frozen=True, kw_only=True):
     memory_bytes: Positive | None = None
 
 
+class RetentionSettings(_Section, frozen=True, kw_only=True):
+    """How long a store keeps what is over, in seconds; 0 is for ever.
+
+    Actions and outcomes must outlive the longest workflow that may repeat them: a repeat that finds
+    no record is carried out again.
+
+    Attributes:
+        intents: from the end of a completed or cancelled intent on; dead ones stay.
+        events: from the publishing of an event on.
+        history: from the time on at which a version was no longer one of the newest.
+        versions: how many of the newest versions of each state stay however old they are; those
+            with a checkpoint stay as well.
+        actions: from the end of an action on; those of open workflows stay.
+        outcomes: from the recording of a keyed effect's outcome on.
+    """
+
+    intents: Age = 7 * 86_400.0
+    events: Age = 7 * 86_400.0
+    history: Age = 30 * 86_400.0
+    versions: Positive = 1
+    actions: Age = 30 * 86_400.0
+    outcomes: Age = 30 * 86_400.0
+
+    def rules(self) -> Retention:
+        """The same for a store."""
+        return Retention(
+            intents_us=_age_us(self.intents),
+            events_us=_age_us(self.events),
+            history_us=_age_us(self.history),
+            versions=self.versions,
+            actions_us=_age_us(self.actions),
+            outcomes_us=_age_us(self.outcomes),
+        )
+
+
+def _age_us(seconds: float) -> int:
+    return round(seconds * 1e6) if seconds else FOREVER_US
+
+
 class Settings(_Section, frozen=True, kw_only=True):
     """Everything that can be set for a node's process; several nodes may share one onex.toml.
 
@@ -88,6 +129,7 @@ class Settings(_Section, frozen=True, kw_only=True):
         tls: encryption; none where absent.
         limits: what the process bears.
         lease: durations of leases.
+        retention: how long the store keeps what is over.
         targets: what an effect node may do to the outside world, by name.
         queues: reducers whose intents an effect node takes, as `kind` or `kind/name`.
         intents_in_flight: intents of one queue that an effect node executes at a time.
@@ -108,6 +150,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     tls: TlsSettings | None = None
     limits: LimitSettings = LimitSettings()
     lease: LeaseSettings = LeaseSettings()
+    retention: RetentionSettings = RetentionSettings()
     targets: dict[TargetName, TargetSettings] = {}
     queues: list[str] = []
     intents_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32

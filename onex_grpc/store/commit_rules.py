@@ -8,7 +8,7 @@ from onex_grpc.errors import AlreadyExistsError, EpochMismatchError
 from onex_grpc.store.model import Exact
 
 if TYPE_CHECKING:
-    from onex_grpc.store.model import ActionRecord, Commit, RecordedAction
+    from onex_grpc.store.model import ActionRecord, Checkpoint, Commit, RecordedAction, Rollback
 
 
 def check_same(known: RecordedAction, action: ActionRecord) -> None:
@@ -25,7 +25,12 @@ def check_same(known: RecordedAction, action: ActionRecord) -> None:
         )
 
 
-def check_version(change: Commit, current: int) -> None:
+def first_action(change: Commit) -> ActionRecord | None:
+    """The action that the history names as the reason of a change."""
+    return next(iter(change.actions), None)
+
+
+def check_version(change: Commit | Checkpoint | Rollback, current: int) -> None:
     """Lets a change through that expects the current version, or leaves it to its guard.
 
     Raises:

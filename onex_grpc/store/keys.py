@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Final
+
+from onex_grpc.store.randomness import random_bytes
 
 WORKFLOW_PREFIX: Final = "workflow/"
 
@@ -19,7 +20,7 @@ def new_id(now_us: int) -> str:
     Args:
         now_us: microseconds since the Unix epoch.
     """
-    value = (now_us // 1000) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = (now_us // 1000) << 80 | int.from_bytes(random_bytes(10), "big")
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     text = f"{value:032x}"

@@ -51,6 +51,15 @@ class LeaseRow:
         )
 
 
+def is_stolen_before(row: LeaseRow | None, request: LeaseRequest, now_us: int) -> bool:
+    """Whether the request already took the lease that runs (its reply was lost)."""
+    return (
+        row is not None
+        and row.is_live(now_us)
+        and (row.holder, row.request_id) == (request.holder, request.request_id)
+    )
+
+
 def is_repeat(row: LeaseRow | None, request: LeaseRequest, now_us: int) -> bool:
     """Whether the request asks again for the lease that it already got (its reply was lost).
 

@@ -98,6 +98,7 @@ class IntentState(IntEnum):
     IN_FLIGHT = 2
     COMPLETED = 3
     DEAD = 4
+    CANCELLED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,8 @@ class ClaimedIntent:
     payload: bytes
     traceparent: str
     visible_us: int
+    redrives: int
+    """How often an operator has given it new attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +142,30 @@ class StoredIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class PriorityStats:
+    """The unfinished intents of one priority; `oldest_pending_us` as in QueueStats."""
+
+    priority: int
+    pending: int
+    in_flight: int
+    oldest_pending_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class QueueStats:
-    """Counts of the queue; `oldest_pending_us` is an age, None where nothing waits."""
+    """Counts of the queue; completed and cancelled ones are all there ever were.
+
+    `oldest_pending_us` is the age of the one that has waited longest, None where nothing waits.
+    """
 
     pending: int
     in_flight: int
     completed: int
     dead: int
+    cancelled: int
     oldest_pending_us: int | None
+    priorities: Sequence[PriorityStats]
+    """Those of which anything is unfinished, the most urgent first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +222,78 @@ class Commit:
     open: bool | None = None
     release: bool = False
     """Ends the guard's lease in the same transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Pins the version that a state has, so that it outlives pruning; writes no new one."""
+
+    key: str
+    name: str
+    """Unique for the key."""
+    expect: Exact | FenceOnly
+    guard: Guard | None = None
+    actions: Sequence[ActionRecord] = ()
+    reply: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Writes the content of an earlier version as a new one."""
+
+    key: str
+    to: int | str
+    """A version, or the name of a checkpoint."""
+    expect: Exact | FenceOnly
+    guard: Guard | None = None
+    kind: str = ""
+    actions: Sequence[ActionRecord] = ()
+    reply: bytes = b""
+    open: bool | None = None
+    cancel_intents: bool = False
+    """Cancels what the kept versions after `to` have emitted and nobody has taken yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One version of a state and who wrote it; `holder` is empty where another store issued the
+    lease.
+    """
+
+    version: int
+    kind: str
+    written_us: int
+    fence: int
+    holder: str
+    lease_id: str = field(repr=False)
+    action_id: str
+    parent_action_id: str
+    state_type: str
+    state: bytes
+    checkpoints: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedAction:
+    """One action of the audit trail; `sequence` is its position, for paging."""
+
+    sequence: int
+    action_id: str
+    action_type: int
+    target: str
+    correlation_id: str
+    parent_action_id: str
+    fence: int
+    holder: str
+    lease_id: str = field(repr=False)
+    basis: int | None
+    """The epoch that the action stated."""
+    epoch: int
+    """The version that it led to."""
+    error: bytes
+    """Why it failed; empty for one that succeeded."""
+    issued_us: int
+    finished_us: int
 
 
 @dataclass(frozen=True, slots=True)

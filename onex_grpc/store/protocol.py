@@ -9,24 +9,29 @@ if TYPE_CHECKING:
 
     from onex_grpc.store.model import (
         ActionRecord,
+        Checkpoint,
         ClaimedIntent,
         Commit,
         Committed,
         Guard,
+        HistoryEntry,
         IdempotencyRecord,
         IntentState,
         LeaseGrant,
         LeaseRequest,
+        LoggedAction,
         NewEvent,
         OpenWork,
         QueueStats,
         RecordedAction,
         Replayed,
+        Rollback,
         Started,
         StateRow,
         StoredEvent,
         StoredIntent,
     )
+    from onex_grpc.store.retention import Purged, PurgePosition, Retention
 
 
 class LeaseStore(Protocol):
@@ -44,6 +49,12 @@ class LeaseStore(Protocol):
         `start.guard` is None (it becomes the new lease's). A known action of `start` gives Replayed
         and no lease.
         Raises as acquire_lease and commit.
+        """
+        ...
+
+    async def steal_lease(self, request: LeaseRequest) -> LeaseGrant:
+        """Grants a lease with a new fence whoever holds the last one, whose writes are refused from
+        then on; for an operator.
         """
         ...
 
@@ -85,6 +96,41 @@ class StateStore(Protocol):
         LeaseExpiredError where this store issued the lease and it ended); then the version
         (EpochMismatchError).
         """
+        ...
+
+    async def checkpoint(self, change: Checkpoint) -> Committed | Replayed:
+        """Pins the current version under a name and returns it; checks in the order of `commit`.
+
+        Raises as `commit`; HistoryNotFoundError where there is no version yet, AlreadyExistsError
+        for a name that pins another one.
+        """
+        ...
+
+    async def rollback(self, change: Rollback) -> Committed | Replayed:
+        """Writes the content of an earlier version as a new one; checks in the order of `commit`.
+
+        Raises as `commit`; HistoryNotFoundError where the version or checkpoint is not kept.
+        """
+        ...
+
+    async def prune_history(self, key: str, keep: int, age_us: int) -> int:
+        """Removes old versions of a state and returns how many.
+
+        What stays: the newest `keep` (1 at least) of those older than `age_us`, all that are
+        younger, and all that a checkpoint pins.
+        """
+        ...
+
+    async def get_state_at(self, key: str, to: int | str) -> StateRow:
+        """A version of a state, or the one that a checkpoint pins; raises HistoryNotFoundError."""
+        ...
+
+    async def list_history(self, key: str, after: int, limit: int) -> Sequence[HistoryEntry]:
+        """The kept versions of a state above `after`, in their order."""
+        ...
+
+    async def list_actions(self, scope: str, after: int, limit: int) -> Sequence[LoggedAction]:
+        """The recorded actions of a workflow by sequence: the audit trail."""
         ...
 
     async def raise_guard(self, guard: Guard) -> None:
@@ -150,6 +196,18 @@ class IntentStore(Protocol):
 
         Their attempts count: it may have died of one of them.
         """
+        ...
+
+    async def redrive_intents(self, intent_ids: Sequence[str]) -> int:
+        """Gives dead intents all their attempts again; returns how many of these were dead."""
+        ...
+
+    async def redrive_dead(self, limit: int) -> int:
+        """Gives the oldest dead intents all their attempts again; returns how many."""
+        ...
+
+    async def cancel_intents(self, intent_ids: Sequence[str]) -> int:
+        """Ends intents that nobody has taken; returns how many of these."""
         ...
 
     async def list_intents(
@@ -231,6 +289,18 @@ class SecretStore(Protocol):
         ...
 
 
+class Housekeeping(Protocol):
+    """Removal of what is over, so that a store does not grow for ever."""
+
+    async def purge(self, retention: Retention, position: PurgePosition, limit: int) -> Purged:
+        """Removes one portion, of at most `limit` rows a table looked at, in one transaction.
+
+        A sweep begins at the position zero and ends with `done`. Sequences of intents and events
+        are not used again.
+        """
+        ...
+
+
 class Store(
     LeaseStore,
     StateStore,
@@ -239,6 +309,7 @@ class Store(
     IdempotencyStore,
     ReplicaStore,
     SecretStore,
+    Housekeeping,
     Protocol,
 ):
     """All of it, over one database."""

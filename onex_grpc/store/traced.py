@@ -17,6 +17,7 @@ R = TypeVar("R")
 
 _WRITES: Final = (
     "acquire_lease",
+    "steal_lease",
     "acquire_and_start",
     "release_lease",
     "commit",

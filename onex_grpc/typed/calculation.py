@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from onex_grpc.typed.contract import Rpc
 
     AnyRpc = Rpc[Message, Message]
+    Check = Callable[[Message, str], None]
+
+
+def _unpacked(data: ComputeInput, request: type[Message], check: Check) -> Message:
+    """The request in an input, checked once more: its caller knows its fields by other paths."""
+    message = data.message(request)
+    check(message, "input_data")
+    return message
 
 
 class Calculation(Protocol):
@@ -64,10 +72,11 @@ class _Unary:
         self.handle = self._handler()
 
     def register(self, algorithms: AlgorithmRegistry) -> None:
-        handle, request = self.handle, self._rpc.request
+        handle, request, check = self.handle, self._rpc.request, self._check
 
         async def run(data: ComputeInput) -> Message:
-            return await cast("Awaitable[Message]", handle(data.message(request), None))
+            message = _unpacked(data, request, check)
+            return await cast("Awaitable[Message]", handle(message, None))
 
         algorithms.register(self._rpc.full_name, run)
 
@@ -119,9 +128,10 @@ class _ServerStream:
         self._check = constraints.check
 
     def register(self, algorithms: AlgorithmRegistry) -> None:
-        request = self._rpc.request
+        request, check = self._rpc.request, self._check
         algorithms.register_server_stream(
-            self._rpc.full_name, lambda data: self.handle(data.message(request), None)
+            self._rpc.full_name,
+            lambda data: self.handle(_unpacked(data, request, check), None),
         )
 
     def handle(self, request: Message, _: object) -> AsyncGenerator[Message, None]:
@@ -149,7 +159,7 @@ class _Requests:
 
     async def unpacked(self, inputs: AsyncIterator[ComputeInput]) -> AsyncGenerator[Message, None]:
         async for data in inputs:
-            yield data.message(self._rpc.request)
+            yield _unpacked(data, self._rpc.request, self._check)
 
 
 class _ClientStream(_Requests):

@@ -83,6 +83,7 @@ class MeshCaller:
 
         A workflow is asked for again where one of several processes is gone or goes.
         """
+        rpc.check_request(request)
         call = cast("Unary", self._methods[rpc.name])
         timeout = rpc.timeout if timeout is None else timeout
         if self._repeats:
@@ -93,6 +94,7 @@ class MeshCaller:
         self, rpc: Rpc[Q, R], request: Q, timeout: float | None
     ) -> AsyncGenerator[R, None]:
         """One request, a stream of responses; the call begins with the first look at them."""
+        rpc.check_request(request)
         call = cast("Streaming", self._methods[rpc.name])(
             request, timeout=rpc.timeout if timeout is None else timeout
         )
@@ -120,4 +122,4 @@ class MeshCaller:
     def _fed(self, rpc: Rpc[Q, R], requests: Requests[Q], timeout: float | None) -> Feeding:
         method = cast("Streaming", self._methods[rpc.name])
         timeout = rpc.timeout if timeout is None else timeout
-        return Feeding(lambda: method(timeout=timeout), requests)
+        return Feeding(lambda: method(timeout=timeout), requests, rpc.check_request)

@@ -59,6 +59,13 @@ class Rpc(Generic[Q_co, R_co]):
         """As the generic door has it, `package.Service/Rpc`."""
         return f"{self.service}/{self.name}"
 
+    def check_request(self, request: Message) -> None:
+        """Raises TypeError for a message of another type, which might be read as one of this."""
+        if not isinstance(request, self.request):
+            raise TypeError(
+                f"{self.full_name} takes a {self.request.__name__}, not a {type(request).__name__}"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from onex.v1 import common_pb2, effect_pb2, operation_pb2
 from onex_grpc.contract import check, data
 from onex_grpc.effect.custom_call import CustomCall as EffectCall
+from onex_grpc.effect.operation import CUSTOM
 from onex_grpc.node.effect import NodeEffect
 from onex_grpc.typed.effect_door import effect_handler
 from onex_grpc.typed.node import TypedNode
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from onex_grpc.typed.contract import Rpc
 
 __all__ = ["EffectCall", "TypedEffect"]
-
-_PAYLOAD: Final = "io_operation_config.operation.custom"
 
 
 class TypedEffect(TypedNode, NodeEffect):
@@ -52,7 +51,7 @@ class TypedEffect(TypedNode, NodeEffect):
         if rpc is not None:
             if self.contract.constrained:
                 packed = contract.io_operation_config.operation.custom
-                self._constraints.check(data.unpack_any(packed), _PAYLOAD)
+                self._constraints.check(data.unpack_any(packed, CUSTOM), CUSTOM)
             if rpc.retry is not None and not contract.HasField("retry_config"):
                 contract.retry_config.CopyFrom(rpc.retry)
             service = contract.external_service_config
@@ -85,6 +84,11 @@ class TypedEffect(TypedNode, NodeEffect):
         check(contract)
         output = await self._executor.execute(contract)
         return output.operation_result
+
+    def _time_for_intent(self, contract: effect_pb2.ModelContractEffect) -> float:
+        longest = super()._time_for_intent(contract)
+        rpc = self._rpc_of(contract)
+        return longest if rpc is None or rpc.timeout is None else min(longest, rpc.timeout)
 
     def _handlers(self) -> Mapping[str, Handler]:
         return {

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable
 from typing import TYPE_CHECKING
 
 from onex_grpc.errors import OnexError
+from onex_grpc.rpc.passage import is_asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -27,8 +28,11 @@ class Feeding:
         self,
         begin: Callable[[], ClientStream[Message]],
         requests: Iterable[Message] | AsyncIterable[Message],
+        check: Callable[[Message], None],
     ) -> None:
+        """Takes `check`, which raises for a request that must not be sent."""
         self._begin = begin
+        self._check = check
         self._requests = requests
         self._fault: BaseException | None = None
 
@@ -53,10 +57,14 @@ class Feeding:
         source = _each(self._requests)
         try:
             async for request in source:
+                self._check(request)
                 if not await self._sent(self._call.write(request)):
                     return
             await self._sent(self._call.done_writing())
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            # A cancellation that nobody asked for is a fault of the source's own.
+            if isinstance(error, asyncio.CancelledError) and is_asked_for():
+                raise
             self._fault = error
             self._call.cancel()
         finally:

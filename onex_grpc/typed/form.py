@@ -42,15 +42,15 @@ def form_of(contract: Contract, rpc: Rpc[Message, Message]) -> Form:
 
 
 def check_forms(node_class: type, contract: Contract) -> None:
-    """Checks the methods that a class writes itself.
+    """Checks the methods that a class has, whichever of its bases wrote them.
 
     Raises:
         ConfigurationError: for `async def` where `def` is meant, and the other way round.
     """
     for rpc in contract.rpcs:
-        if rpc.method not in node_class.__dict__:
+        method: object = getattr(node_class, rpc.method, None)
+        if method is None or getattr(method, "__isabstractmethod__", False):
             continue
-        method = getattr(node_class, rpc.method)
         wanted = form_of(contract, rpc)
         if not callable(method) or _written(inspect.unwrap(method)) not in _FITTING[wanted]:
             raise ConfigurationError(

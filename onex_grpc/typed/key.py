@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from onex_grpc.contract.rule import NUL, NUL_FAULT
 from onex_grpc.errors import ContractValidationError, Violation
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def required_key(request: Message, path: str) -> str:
     """The key of an entity.
 
     Raises:
-        ContractValidationError: for one that is empty or too long; names the path.
+        ContractValidationError: for one that is empty or too long, or has a NUL in it; names the
+            path.
     """
     key = key_of(request, path)
     if not 1 <= len(key) <= LONGEST:
@@ -36,6 +38,8 @@ def required_key(request: Message, path: str) -> str:
                 f"has {len(key)} characters; it names the entity and needs 1 to {LONGEST}",
             )
         )
+    if NUL in key:
+        raise ContractValidationError.of(Violation(path, NUL_FAULT))
     return key
 
 

@@ -54,11 +54,18 @@ class Protovalidated:
     """Checks the messages of one contract.
 
     Raises:
-        ConfigurationError: when it is made, where protovalidate is not installed, or too old.
+        ConfigurationError: when it is made, where protovalidate is not installed, or too old, and
+            for constraints of a request that do not compile.
     """
 
     def __init__(self, contract: Contract) -> None:
         self._validator = _validator(contract)
+        for rpc in contract.rpcs:
+            try:
+                # Whatever is wrong with an empty one, its constraints are compiled now.
+                self._found(rpc.request())
+            except OnexError as error:
+                raise ConfigurationError(error.message) from error
 
     def check(self, message: Message, below: str = "") -> None:
         """Checks one message and those inside it; arguments as those of `Constraints.check`.
@@ -67,15 +74,18 @@ class Protovalidated:
             ContractValidationError: with every violation and the path of its field.
             OnexError: for a constraint that is none: it does not compile, or not on this value.
         """
+        if found := self._found(message):
+            raise ContractValidationError.of(*(_violation(each.proto, below) for each in found))
+
+    def _found(self, message: Message) -> Sequence[_Found]:
         try:
-            found = self._validator.collect_violations(message)
+            return self._validator.collect_violations(message)
         except Exception as error:
             name = message.DESCRIPTOR.full_name
+            fault = " ".join(str(error).split())
             raise OnexError(
-                f"the constraints of {name} cannot be checked: {error}; correct them in its proto"
+                f"the constraints of {name} cannot be checked: {fault}; correct them in its proto"
             ) from error
-        if found:
-            raise ContractValidationError.of(*(_violation(each.proto, below) for each in found))
 
 
 def _violation(fault: _Fault, below: str) -> Violation:

@@ -74,10 +74,7 @@ class StepCaller:
             OnexError: with which the step failed for good, as the class that the node raised.
             TypeError: for a request of another type.
         """
-        if not isinstance(request, rpc.request):
-            raise TypeError(
-                f"{rpc.full_name} takes a {rpc.request.__name__}, not a {type(request).__name__}"
-            )
+        rpc.check_request(request)
         method = self._methods.find(rpc, self._node)
         bound = _bound(rpc, timeout)
         # What the handler makes of it meanwhile is not what a repeat is to send.

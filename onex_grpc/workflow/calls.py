@@ -171,7 +171,13 @@ class StepCalls:
         # Which of them ended first may decide what comes next; repeated, it might be another.
         self._journal.fold(outcome.result, outcome.record)
         write_behind(self._journal, kind)
-        await self._replay.deliver()
+        try:
+            await self._replay.deliver()
+        except asyncio.CancelledError:
+            if not self._stopped:
+                # Given up before it was met: that is what the handler must find again.
+                self._journal.retract(_given_up(outcome.result.step_id))
+            raise
 
     def _end(self, error: OnexError) -> NoReturn:
         """Ends the term: it is not the step that failed, but the right to work or the journal."""

@@ -13,6 +13,7 @@ from onex.v1 import orchestrator_pb2
 from onex_grpc.action.state import read_state
 from onex_grpc.context import CallContext, current_call, enter_call
 from onex_grpc.errors import (
+    AlreadyExistsError,
     EpochMismatchError,
     LeaseConflictError,
     NodeUnavailableError,
@@ -340,6 +341,9 @@ class WorkflowEngine:
         except LeaseConflictError as conflict:
             self._note_held(workflow.workflow_id, conflict)
             raise
+        except AlreadyExistsError:
+            # The store speaks of the action that begins it, which no caller knows.
+            raise other_workflow(workflow.workflow_id) from None
         if isinstance(started, Replayed):
             return await self._resume(workflow.workflow_id)
         return await self._run(workflow, _Tenure(started.lease, sent_at, state, started.version))

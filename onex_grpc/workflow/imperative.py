@@ -70,12 +70,14 @@ class ImperativeCourse:
             await _stop(task, calls, self._handler.name)
         if calls.over.done():
             raise calls.over.result()
-        failure = run.failure if task.done() and not task.cancelled() else None
         if task.cancelled():
-            failure = _unexplained(self._handler.name)
+            run.failure = _unexplained(self._handler.name)
             _log.error("workflow %s: its handler cancelled itself", calls.workflow.workflow_id)
+        else:
+            # What is no Exception, such as SystemExit, is for the process, not for the workflow.
+            task.result()
         changed = run.changed(replay.left)
-        return _end(changed or failure, run.last, work.workflow.correlation_id)
+        return _end(changed or run.failure, run.last, work.workflow.correlation_id)
 
     def results(
         self, state: orchestrator_pb2.WorkflowState
@@ -120,9 +122,10 @@ class _HandlerRun:
                 async with aclosing(cast("AsyncGenerator[Message, None]", answer)) as responses:
                     async for response in responses:
                         await self._respond(self._pack(response))
-        except OnexError as error:
-            self.failure = error
-        except Exception:
+        except Exception as error:
+            self.failure = _own_failure(error)
+            if self.failure is not None:
+                return
             workflow_id = self._calls.workflow.workflow_id
             ids = {"correlation_id": self._calls.workflow.correlation_id}
             _log.exception("workflow %s: its handler failed", workflow_id, extra=ids)
@@ -179,6 +182,14 @@ async def _stop(task: asyncio.Task[None], calls: StepCalls, name: str) -> None:
             calls.workflow.workflow_id,
             name,
         )
+
+
+def _own_failure(error: Exception) -> OnexError | None:
+    """What a handler says about its end; of a group of tasks, what failed first."""
+    if not isinstance(error, ExceptionGroup):
+        return error if isinstance(error, OnexError) else None
+    said = [_own_failure(each) for each in error.exceptions]
+    return None if None in said else said[0]
 
 
 def _unexplained(name: str) -> OnexError:

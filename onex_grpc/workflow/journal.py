@@ -65,6 +65,12 @@ class Journal:
         if record is not None:
             self._records.append(record)
 
+    def retract(self, result: orchestrator_pb2.WorkflowStepResult) -> None:
+        """Folds a result in the place of the one that its step had."""
+        steps = self.state.steps
+        del steps[next(i for i, known in enumerate(steps) if known.step_id == result.step_id)]
+        self.fold(result, None)
+
     def respond(self, response: common_pb2.Data) -> None:
         """Adds a response of the workflow, in memory."""
         self.state.responses.append(response)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -170,6 +172,51 @@ def test_mistakes_are_told_in_json(onex: Run, folder: Path) -> None:
     assert [line.partition(": ")[0] for line in report["errors"]] == ["shop/v1/shop.proto:14"]
 
 
+def test_a_file_that_is_not_utf_8_is_told_by_its_line(onex: Run, folder: Path) -> None:
+    path = folder / "proto/shop/v1/shop.proto"
+    path.write_bytes(
+        SHOP.replace("message Greet", "// gr\xfc\xdft\nmessage Greet").encode("latin-1")
+    )
+
+    run = onex(folder, "generate", "proto", "--out", "gen")
+
+    said = "shop/v1/shop.proto:9: has a comment that is not UTF-8; save the file as UTF-8\n"
+    assert (run.returncode, run.stderr) == (1, said)
+
+
+def test_copies_of_our_protos_are_left_to_the_installed_ones(onex: Run, folder: Path) -> None:
+    ours = Path(__file__).parents[2] / "proto" / "onex"
+    shutil.copytree(ours, folder / "proto/onex")
+    write(
+        folder / "proto/onex/v1/mine.proto",
+        SHOP.replace("shop.v1", "onex.v1").replace("Gree", "Leav"),
+    )
+
+    run = onex(folder, "generate", "proto", "--out", "gen")
+    alone = onex(folder, "generate", "proto/onex/v1/options.proto", "--out", "gen")
+
+    made = [f"gen/onex/v1/mine_{name}" for name in ("onex.py", "pb2.py", "pb2.pyi")]
+    assert run.stdout.splitlines() == [*made, *(f"gen/{name}" for name in MADE)]
+    assert alone.returncode == 2
+    assert "options.proto is a proto of onex-grpc" in alone.stderr
+
+
+def test_a_run_that_is_terminated_leaves_nothing(folder: Path) -> None:
+    os.mkfifo(folder / "proto/slow.proto")
+    (folder / "gen").mkdir()
+    command = [sys.executable, "-m", "onex_grpc.cli", "generate", "proto", "-I", "proto"]
+
+    with (
+        subprocess.Popen([*command, "--out", "gen"], cwd=folder) as run,
+        # Opens when protoc has begun to read.
+        (folder / "proto/slow.proto").open("w"),
+    ):
+        run.terminate()
+        assert run.wait(timeout=30) == 128 + signal.SIGTERM
+
+    assert list((folder / "gen").iterdir()) == []
+
+
 def test_protos_without_a_node_are_an_error(onex: Run, tmp_path: Path) -> None:
     write(tmp_path / "shop/v1/nothing.proto", MESSAGES)
 
@@ -203,6 +250,7 @@ def test_nodes_that_are_no_more_go_away(onex: Run, folder: Path) -> None:
         (["proto", "--out", "README/gen"], "error: --out README/gen: "),
         (["proto", "--out", "gen", "-I", "nope"], "error: -I nope is no folder"),
         (["proto", "--out", "gen", "-I", "empty"], "error: "),
+        (["a:b", "--out", "gen"], "error: "),
         (["proto"], "Usage: "),
         (["--out", "gen"], "Usage: "),
     ],
@@ -212,6 +260,7 @@ def test_what_cannot_be_tried_is_said_in_a_line(
 ) -> None:
     (folder / "empty").mkdir()
     (folder / "README").touch()
+    write(folder / "a:b/shop/v1/shop.proto", SHOP)
 
     run = onex(folder, "generate", *arguments)
 

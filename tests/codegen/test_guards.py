@@ -31,6 +31,7 @@ import "google/protobuf/wrappers.proto";
 import "money/v1/money.proto";
 import "onex/v1/options.proto";
 enum Colour { COLOUR_UNSPECIFIED = 0; COLOUR_RED = 1; }
+enum Size { option features.enum_type = CLOSED; SIZE_SMALL = 1; SIZE_LARGE = 2; }
 message Order {
   enum Status {
     STATUS_UNSPECIFIED = 0; STATUS_NEW = 1; STATUS_DONE = 2;
@@ -42,6 +43,7 @@ message Order {
   google.protobuf.Struct labels = 5;
   google.protobuf.StringValue note = 6;
   Order former = 7;
+  Size size = 8;
   message Line { uint32 quantity = 1; oneof kind { string text = 2; bytes data = 3; } }
 }
 message FinishRequest { string order_id = 1; google.protobuf.Value why = 2; }
@@ -64,6 +66,7 @@ service OrderService {
 @pytest.mark.parametrize(
     "guard",
     [
+        "state.size == order.v1.Size.SIZE_LARGE",
         "state.price.amount.cents > 0 && state.price.currency == 7",
         "state.lines.all(name, state.lines[name].quantity > 0u)",
         "state.lines['a'].text == action.order_id",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from google.protobuf import wrappers_pb2
+from google.protobuf import struct_pb2, wrappers_pb2
 
 from onex.v1 import effect_pb2, operation_pb2
-from onex_grpc.context import CallContext, LeaseClaim, enter_call
+from onex_grpc.context import CallContext, LeaseClaim, current_call, enter_call
 from onex_grpc.contract.data import unpack
 from onex_grpc.effect import CustomCall, CustomOperations, CustomTarget, EventLogTarget
 from onex_grpc.errors import (
@@ -24,6 +25,7 @@ from onex_grpc.errors import (
     StaleFenceError,
     UnavailableError,
 )
+from onex_grpc.intent.redrive import enter_redrive
 from onex_grpc.rpc import Mesh
 from tests.effects.making import (
     CORRELATION,
@@ -210,6 +212,33 @@ async def test_one_leaves_and_the_other_gets_the_reply(tmp_path: Path) -> None:
     assert outside.done == 1
 
 
+async def test_the_time_of_the_first_is_not_that_of_the_other(tmp_path: Path) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def calls_on(message: Text, call: CustomCall) -> str:
+        begun.set()
+        await go_on.wait()
+        if (current := current_call()) is not None and current.remaining() == 0.0:
+            raise DeadlineExceededError("what it calls has no time left")
+        return message.value
+
+    operations = CustomOperations()
+    operations.add_idempotent(Text, calls_on)
+
+    async def hasty() -> effect_pb2.ModelEffectOutput:
+        enter_call(CallContext(CORRELATION, deadline=time.monotonic() + 0.05))
+        return await executor.execute(at(key="k"))
+
+    async with executing(tmp_path, {}, operations) as executor:
+        first = asyncio.create_task(hasty())
+        await begun.wait()
+        second = asyncio.create_task(executor.execute(at(key="k")))
+        with pytest.raises(DeadlineExceededError):
+            await first
+        go_on.set()
+        assert unpack((await second).operation_result) == "x"
+
+
 @pytest.mark.parametrize("repeatable", [True, False])
 async def test_a_repeat_meets_one_that_was_given_up_and_is_ending(
     tmp_path: Path, repeatable: bool
@@ -259,6 +288,26 @@ async def test_the_store_keeps_the_outcome(tmp_path: Path) -> None:
     assert outside.done == 1
 
 
+async def test_a_repeat_may_be_packed_by_another_process(tmp_path: Path) -> None:
+    outside = Outside()
+    operations = CustomOperations()
+
+    async def count(message: struct_pb2.Struct, call: CustomCall) -> float:
+        outside.done += 1
+        return outside.done
+
+    operations.add(struct_pb2.Struct, count)
+    names = [str(number) for number in range(20)]
+    async with executing(tmp_path, {}, operations) as executor:
+        for order in (names, names[::-1]):
+            operation = operation_pb2.EffectOperation()
+            message = struct_pb2.Struct()
+            message.update(dict.fromkeys(order, 1))
+            operation.custom.Pack(message)
+            output = await executor.execute(contract("", operation, key="k"))
+            assert unpack(output.operation_result) == 1
+
+
 async def test_what_was_interrupted_is_not_begun_again(tmp_path: Path) -> None:
     outside = Outside()
     outside.go_on.clear()
@@ -270,6 +319,23 @@ async def test_what_was_interrupted_is_not_begun_again(tmp_path: Path) -> None:
         with pytest.raises(OutcomeUnknownError):
             await executor.execute(at(key="k"))
         await executor.execute(at(key="another"))
+    assert outside.done == 1
+
+
+async def test_an_operators_redrive_is_leave_to_begin_again(tmp_path: Path) -> None:
+    outside = Outside()
+    for redrives in (0, 1):
+        enter_redrive(redrives)
+        outside.go_on.clear()
+        async with executing(tmp_path, {}, once_only(outside)) as executor:
+            for _ in range(2):
+                with pytest.raises(OutcomeUnknownError):
+                    await executor.execute(at(key="k", timeout=0.02))
+    outside.go_on.set()
+    enter_redrive(2)
+    async with executing(tmp_path, {}, once_only(outside)) as executor:
+        await executor.execute(at(key="k"))
+        assert (await executor.execute(at(key="k"))).metadata.replayed
     assert outside.done == 1
 
 

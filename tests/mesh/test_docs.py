@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+NODES = (ROOT / "docs" / "nodes.md").read_text(encoding="utf-8")
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -71,10 +72,39 @@ async def test_the_first_node_answers_as_printed(tmp_path: Path) -> None:
     assert f"# {called.strip()}" in client
 
 
-async def test_the_example_of_the_four_kinds_prints_what_the_page_says(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "nodes.md").read_text(encoding="utf-8")
+async def test_nodes_by_hand_print_what_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "by-hand.md").read_text(encoding="utf-8")
     (tmp_path / "example.py").write_text(block(page, "python"))
     assert await run(sys.executable, str(tmp_path / "example.py")) == block(page, "text")
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> Path:
+    """A folder with the pieces of docs/nodes.md and what is generated from them."""
+    (tmp_path / "house" / "v1").mkdir(parents=True)
+    (tmp_path / "house" / "v1" / "house.proto").write_text(block(NODES, "proto"))
+    for name, source in zip(("nodes", "main", "trial"), blocks(NODES, "python"), strict=True):
+        (tmp_path / f"{name}.py").write_text(source)
+    await run(str(BIN / "onex"), "generate", "house/v1/house.proto", "--out", ".", at=tmp_path)
+    return tmp_path
+
+
+async def test_the_thermostat_prints_what_the_page_says(house: Path) -> None:
+    assert await run(sys.executable, "main.py", at=house) == block(NODES, "text")
+
+
+async def test_a_reducer_is_tried_as_printed(house: Path) -> None:
+    assert f"It prints `{(await run(sys.executable, 'trial.py', at=house)).strip()}`" in NODES
+
+
+async def test_the_nodes_are_typed(house: Path) -> None:
+    command = ("-m", "mypy", "--strict", "--explicit-package-bases", "nodes.py", "main.py")
+    assert "Success" in await run(sys.executable, *command, at=house)
+
+
+async def test_a_node_of_the_thermostat_is_served(house: Path) -> None:
+    async with NodeProcess("nodes:Rooms", folder=house) as served:
+        assert served.node == "reducer/room"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

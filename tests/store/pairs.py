@@ -7,7 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from onex_grpc.errors import OnexError
-from onex_grpc.store import ClaimedIntent, Guard, LeaseGrant, Started, Store
+from onex_grpc.store import (
+    ClaimedIntent,
+    Guard,
+    HistoryEntry,
+    LeaseGrant,
+    LoggedAction,
+    Started,
+    Store,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -48,6 +56,11 @@ class Side:
                 return self.plain(result.lease), result.version
             case ClaimedIntent():
                 return replace(result, claim_token=result.claim_token.partition(".")[0])
+            case HistoryEntry() | LoggedAction():
+                issued = next((g for g in self.guards if g.lease_id == result.lease_id), None)
+                if issued is None:
+                    return result
+                return replace(result, lease_id="", fence=self.guards.index(issued))
             case OnexError():
                 context = {k: v for k, v in result.context.items() if k not in _OF_THE_STORE}
                 return type(result), result.status, result.retry_after, context
@@ -82,7 +95,7 @@ class Pair:
             for one in given:
                 side.note(one)
         plain = [side.plain(given) for side, given in zip(self._sides, results, strict=True)]
-        assert plain[0] == plain[1]
+        assert plain[0] == plain[1], [(a, b) for a, b in zip(*plain, strict=True) if a != b]
         return list(results[0])
 
     @property

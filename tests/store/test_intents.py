@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from onex.v1 import error_pb2
+from onex_grpc.errors import AlreadyExistsError
 from onex_grpc.store import ClaimedIntent, IntentState, NewIntent, Store
 from tests.store.builders import SECOND, ManualClock, change, intent, over_a_restart
 
@@ -248,6 +249,142 @@ async def test_stats_count_each_state(store: Store, clock: ManualClock) -> None:
     stats = await store.queue_stats()
     assert (stats.pending, stats.in_flight, stats.completed, stats.dead) == (4, 1, 1, 1)
     assert stats.oldest_pending_us == 3 * SECOND
+
+
+async def test_stats_tell_of_each_priority(store: Store, clock: ManualClock) -> None:
+    await emit(store, intent("old", priority=5))
+    clock.forward(2)
+    await emit(store, *(intent(f"{p}{n}", priority=p) for p in (1, 3, 9) for n in range(2)))
+    clock.forward(1)
+    await claim(store, 2)
+    stats = await store.queue_stats()
+    assert [
+        (row.priority, row.pending, row.in_flight, row.oldest_pending_us)
+        for row in stats.priorities
+    ] == [
+        (1, 0, 2, None),
+        (3, 2, 0, SECOND),
+        (5, 1, 0, 3 * SECOND),
+        (9, 2, 0, SECOND),
+    ]
+    assert stats.oldest_pending_us == 3 * SECOND
+
+
+async def test_counts_stay_right_when_an_operation_fails(store: Store) -> None:
+    await emit(store, intent("a"))
+    same = change(None, key="x", intents=(intent("b"), intent("a")))
+    outcomes = await asyncio.gather(
+        *(store.commit(same) for _ in range(3)),
+        store.commit(change(None, key="y", intents=(intent("c"),))),
+        return_exceptions=True,
+    )
+    assert [isinstance(one, AlreadyExistsError) for one in outcomes] == [True, True, True, False]
+    stats = await store.queue_stats()
+    assert (stats.pending, stats.in_flight) == (2, 0)
+
+
+# An operator's hand
+
+
+async def test_redriven_intent_gets_all_its_attempts_again(
+    store: Store, clock: ManualClock
+) -> None:
+    await emit(store, intent("a", max_attempts=2), intent("b"), intent("c"))
+    first, second, _ = await claim(store, 3)
+    for claimed in (first, second):
+        await store.fail_intent(claimed.claim_token, b"broken", None)
+    clock.forward(1)
+    assert await store.redrive_intents(["id-a", "id-a", "id-c", "unknown"]) == 1
+    (again,) = await claim(store)
+    assert (again.payload, again.attempt, again.max_attempts, again.redrives) == (b"a", 1, 2, 1)
+    assert first.redrives == 0
+    await store.fail_intent(again.claim_token, b"still", 0)
+    (last,) = await claim(store)
+    assert (last.attempt, last.redrives) == (2, 1)
+    assert await store.fail_intent(last.claim_token, b"still", 0) is IntentState.DEAD
+    stats = await store.queue_stats()
+    assert (stats.pending, stats.in_flight, stats.dead) == (0, 1, 2)
+
+
+async def test_redrive_of_all_begins_with_the_oldest(store: Store) -> None:
+    await emit(store, *(intent(name) for name in "abc"))
+    for claimed in await claim(store, 3):
+        await store.fail_intent(claimed.claim_token, b"", None)
+    assert await store.redrive_dead(2) == 2
+    assert names(await claim(store)) == ["a", "b"]
+    assert await store.redrive_dead(10) == 1
+    assert await store.redrive_dead(10) == 0
+
+
+async def test_redriven_intent_waits_for_its_order_key(store: Store) -> None:
+    await emit(store, *(intent(name, order_key="o") for name in "abc"))
+    for _ in "ab":
+        (claimed,) = await claim(store)
+        await store.fail_intent(claimed.claim_token, b"", None)
+    (third,) = await claim(store)
+    assert third.payload == b"c"
+    assert await store.redrive_intents(["id-b", "id-a"]) == 2
+    assert await claim(store) == []
+    for name in (b"a", b"b"):
+        await store.complete_intents([third.claim_token])
+        (third,) = await claim(store)
+        assert third.payload == name
+
+
+async def test_redrive_wakes_who_waits(store: Store) -> None:
+    await emit(store, intent("a"))
+    (claimed,) = await claim(store)
+    await store.fail_intent(claimed.claim_token, b"", None)
+    await claim(store)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(store.wait_intents(None))
+        await asyncio.sleep(0)
+        await store.redrive_dead(1)
+
+
+async def test_cancelled_intent_is_never_handed_out(store: Store) -> None:
+    await emit(store, intent("a"), intent("b", order_key="o"), intent("c", order_key="o"))
+    (taken,) = await claim(store, 1)
+    assert await store.cancel_intents(["id-a", "id-b", "unknown"]) == 1
+    assert names(await claim(store)) == ["c"]
+    stats = await store.queue_stats()
+    assert (stats.pending, stats.in_flight, stats.cancelled) == (0, 2, 1)
+    (cancelled,) = await store.list_intents(IntentState.CANCELLED, 0, 10)
+    assert cancelled.payload == b"b"
+    assert await store.complete_intents([taken.claim_token]) == [True]
+
+
+async def test_wait_ends_when_a_shortened_claim_runs_out(store: Store, clock: ManualClock) -> None:
+    await emit(store, intent("a"))
+    (claimed,) = await store.claim_intents("effect/worker", 1, 3600 * SECOND)
+    await claim(store)
+    assert await store.extend_intents([claimed.claim_token], SECOND // 20) == [True]
+    async with asyncio.timeout(10):
+        await store.wait_intents(None)
+    clock.forward(1)
+    assert names(await claim(store)) == ["a"]
+
+
+async def test_five_priorities_share_the_queue_without_starving(
+    store: Store, clock: ManualClock
+) -> None:
+    # Each minute more of each priority come than are taken.
+    taken: list[str] = []
+    for minute in range(25):
+        fresh = (intent(f"{p}.{minute}.{n}", priority=p) for p in range(1, 6) for n in range(2))
+        await emit(store, *fresh)
+        for claimed in await claim(store, 5):
+            taken.append(claimed.payload.decode())
+            await store.complete_intents([claimed.claim_token])
+        clock.forward(60)
+    assert taken[:2] == ["1.0.0", "1.0.1"]
+    counts = [sum(name.startswith(f"{p}.") for name in taken) for p in range(1, 6)]
+    assert all(counts), counts
+    assert counts == sorted(counts, reverse=True)
+    # Within a priority the order is that of emission.
+    for priority in range(1, 6):
+        of_it = [name for name in taken if name.startswith(f"{priority}.")]
+        assert of_it == sorted(of_it, key=lambda name: [int(part) for part in name.split(".")])
 
 
 async def test_lists_go_page_by_page(store: Store) -> None:

@@ -130,6 +130,22 @@ class LeaseMachine(RuleBasedStateMachine):
         assert again.guard == lease.guard
         return lease.guard
 
+    @rule(target=leases, workflow_id=WORKFLOWS, ttl=integers(1, 60))
+    def steal(self, workflow_id: str, ttl: int) -> Guard:
+        self.requests += 1
+        wish = request(
+            "operator",
+            workflow_id=workflow_id,
+            request_id=str(self.requests),
+            ttl_us=ttl * SECOND,
+        )
+        lease = self._run(self.store.steal_lease(wish))
+        assert lease.fence > self.highest_fence
+        self.highest_fence = lease.fence
+        self.models[workflow_id].lease = lease
+        self.models[workflow_id].expires_us = self.now_us + ttl * SECOND
+        return lease.guard
+
     @rule(guard=leases)
     def renew(self, guard: Guard) -> None:
         (renewed,) = self._run(self.store.renew_leases([guard]))

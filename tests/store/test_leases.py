@@ -73,6 +73,32 @@ async def test_same_holder_takes_over_only_when_it_says_so(store: Store) -> None
         await store.acquire_lease(request("orchestrator/b", take_over_own=True))
 
 
+async def test_a_stolen_lease_shuts_its_former_holder_out(store: Store) -> None:
+    first = await store.acquire_lease(request("orchestrator/a"))
+    stolen = await store.steal_lease(request("operator"))
+    assert (stolen.holder, stolen.fence > first.fence) == ("operator", True)
+    for attempt in (
+        store.commit(change(None, guard=first.guard)),
+        store.raise_guard(first.guard),
+        store.renew_lease(first.guard),
+    ):
+        with pytest.raises(StaleFenceError):
+            await attempt
+    await store.commit(change(0, guard=stolen.guard))
+    assert (await store.get_lease(WORKFLOW)).holder == "operator"
+
+
+async def test_the_same_theft_gets_the_same_lease(store: Store, clock: ManualClock) -> None:
+    first = await store.steal_lease(request("operator", request_id="r"))
+    again = await store.steal_lease(request("operator", request_id="r"))
+    assert again.guard == first.guard
+    other = await store.steal_lease(request("operator", request_id="s"))
+    assert other.fence > first.fence
+    clock.forward(30)
+    late = await store.steal_lease(request("operator", request_id="s"))
+    assert late.fence > other.fence
+
+
 async def test_takeover_after_expiry_has_a_higher_fence(store: Store, clock: ManualClock) -> None:
     first = await store.acquire_lease(request("orchestrator/a"))
     clock.forward(30)

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 from contextlib import AsyncExitStack
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from onex_grpc.errors import (
     ConfigurationError,
@@ -22,10 +24,24 @@ from onex_grpc.errors import (
     StaleFenceError,
     StoreInUseError,
 )
-from onex_grpc.store import Committed, Guard, IdempotencyRecord, NewEvent, Replayed, open_store
+from onex_grpc.store import (
+    Checkpoint,
+    Committed,
+    Exact,
+    FenceOnly,
+    Guard,
+    IdempotencyRecord,
+    IntentState,
+    NewEvent,
+    PurgePosition,
+    Replayed,
+    Retention,
+    Rollback,
+    open_store,
+)
 from onex_grpc.store.postgres import PostgresStore, open_postgres
 from onex_grpc.store.postgres.clock import ServerClock
-from onex_grpc.store.postgres.connection import schema_of
+from onex_grpc.store.postgres.connection import Connector, schema_of
 from tests.store.builders import KEY, SECOND, WORKFLOW, action, change, intent, request
 
 if TYPE_CHECKING:
@@ -161,6 +177,65 @@ async def test_two_stores_claim_each_intent_once(pair: tuple[Store, Store]) -> N
     assert sorted(taken) == sorted(f"id-{n}" for n in range(200))
 
 
+async def test_counts_of_two_stores_add_up(pair: tuple[Store, Store]) -> None:
+    async def work(store: Store, number: int) -> None:
+        for step in range(10):
+            name = f"{number}.{step}"
+            await store.commit(change(None, key=f"o{number}", intents=(intent(name),)))
+            claims = await store.claim_intents(f"effect/{number}", 2, SECOND)
+            done = claims[: len(claims) - step % 2]
+            await store.complete_intents([claim.claim_token for claim in done])
+            for claim in claims[len(done) :]:
+                await store.fail_intent(claim.claim_token, b"", None)
+            if step == 5:
+                await store.redrive_dead(1)
+
+    await asyncio.gather(*(work(store, number) for number, store in enumerate(pair * 2)))
+    stats = await pair[0].queue_stats()
+    assert await pair[1].queue_stats() == stats
+    shown = {
+        state: len(await pair[0].list_intents(state, 0, 1000))
+        for state in (IntentState.PENDING, IntentState.IN_FLIGHT, IntentState.DEAD)
+    }
+    assert (stats.pending, stats.in_flight, stats.dead) == tuple(shown.values())
+    assert stats.completed == len(await pair[0].list_intents(IntentState.COMPLETED, 0, 1000))
+
+
+async def test_dead_intents_are_redriven_once_by_two_stores(pair: tuple[Store, Store]) -> None:
+    await pair[0].commit(change(0, intents=tuple(intent(str(n)) for n in range(20))))
+    for claim in await pair[0].claim_intents("effect/a", 20, SECOND):
+        await pair[0].fail_intent(claim.claim_token, b"", None)
+    redriven = await asyncio.gather(*(store.redrive_dead(20) for store in pair * 3))
+    assert sum(redriven) == 20
+    claims = await pair[1].claim_intents("effect/b", 30, SECOND)
+    assert [claim.redrives for claim in claims] == [1] * 20
+
+
+async def test_rollback_and_commits_of_two_stores_take_turns(pair: tuple[Store, Store]) -> None:
+    one, two = pair
+    await one.commit(change(0, b"first"))
+    await one.checkpoint(Checkpoint(KEY, "first", Exact(1)))
+    outcomes = await asyncio.gather(
+        *(one.rollback(Rollback(KEY, "first", FenceOnly())) for _ in range(5)),
+        *(two.commit(change(None, b"other")) for _ in range(5)),
+        *(two.checkpoint(Checkpoint(KEY, "first", Exact(1))) for _ in range(3)),
+        return_exceptions=True,
+    )
+    versions = sorted(one.version for one in outcomes[:10] if isinstance(one, Committed))
+    assert versions == list(range(2, 12))
+    entries = await one.list_history(KEY, 0, 100)
+    assert sorted(entry.state for entry in entries) == [b"first"] * 6 + [b"other"] * 5
+
+
+async def test_two_stores_purge_side_by_side(pair: tuple[Store, Store]) -> None:
+    for version in range(30):
+        await pair[0].commit(change(version, actions=(action(str(version), scope="reducer/o"),)))
+    rules = Retention(history_us=0, actions_us=0)
+    await asyncio.gather(*(store.purge(rules, PurgePosition(), 100) for store in pair * 2))
+    assert [entry.version for entry in await pair[1].list_history(KEY, 0, 100)] == [30]
+    assert len(await pair[1].list_actions("reducer/o", 0, 100)) == 1
+
+
 async def test_order_key_never_blocks_for_ever_between_two_stores(
     pair: tuple[Store, Store],
 ) -> None:
@@ -229,13 +304,55 @@ def test_time_that_steps_back_is_made_up_for_once() -> None:
 # Notices
 
 
-async def test_intents_of_one_store_wake_the_other(pair: tuple[Store, Store]) -> None:
-    assert await pair[1].claim_intents("effect/w", 1, SECOND) == []
-    waiting = asyncio.ensure_future(pair[1].wait_intents(None))
+async def wakes(emitter: Store, worker: Store, name: str) -> None:
+    """Returns once an intent of one store has woken a waiting worker of the other."""
+    assert await worker.claim_intents("effect/w", 1, SECOND) == []
+    waiting = asyncio.ensure_future(worker.wait_intents(None))
     await asyncio.sleep(0)
-    await pair[0].commit(change(0, intents=(intent("a"),)))
+    await emitter.commit(change(0, key=name, intents=(intent(name),)))
     await asyncio.wait_for(waiting, 5)
-    assert len(await pair[1].claim_intents("effect/w", 1, SECOND)) == 1
+    (claimed,) = await worker.claim_intents("effect/w", 1, SECOND)
+    assert await worker.complete_intents([claimed.claim_token]) == [True]
+
+
+async def test_intents_of_one_store_wake_the_other(pair: tuple[Store, Store]) -> None:
+    await wakes(pair[0], pair[1], "a")
+    await wakes(pair[1], pair[0], "b")
+
+
+async def test_whoever_is_left_wakes_whoever_comes(
+    pair: tuple[Store, Store], postgres: PostgresServer, owner: str
+) -> None:
+    for gone in pair:
+        await gone.close()
+        async with AsyncExitStack() as opened:
+            third = await open_postgres(postgres.address, schema=owner)
+            opened.push_async_callback(third.close)
+            fourth = await open_postgres(postgres.address, schema=owner)
+            opened.push_async_callback(fourth.close)
+            await wakes(third, fourth, f"a{id(gone)}")
+            await wakes(fourth, third, f"b{id(gone)}")
+            if gone is pair[0]:
+                await wakes(pair[1], third, f"c{id(gone)}")
+                await wakes(fourth, pair[1], f"d{id(gone)}")
+
+
+async def test_only_a_store_in_company_tells_what_it_commits(
+    pair: tuple[Store, Store], rival: psycopg.Connection[tuple[object, ...]], owner: str
+) -> None:
+    channel = Connector.parse("postgresql://", owner, "").channel
+    rival.autocommit = True
+    rival.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+    await pair[0].commit(change(0, intents=(intent("a"),)))
+    assert [each.payload for each in rival.notifies(timeout=5, stop_after=1)] == ["ready"]
+    await pair[1].close()
+    # The server ends a session some time after the client has.
+    company = "(hashtextextended(%s, 5))"
+    rival.execute(f"SELECT pg_advisory_lock{company}", (channel,))
+    rival.execute(f"SELECT pg_advisory_unlock{company}", (channel,))
+    await pair[0].commit(change(1, intents=(intent("b"),)))
+    rival.execute("SELECT pg_notify(%s, 'end')", (channel,))
+    assert [each.payload for each in rival.notifies(timeout=5, stop_after=1)] == ["end"]
 
 
 async def test_claim_of_a_store_that_vanishes_wakes_the_other(pair: tuple[Store, Store]) -> None:
@@ -286,6 +403,37 @@ async def test_many_that_open_at_once_migrate_once(postgres: PostgresServer, own
         *(open_postgres(postgres.address, schema=owner) for _ in range(8))
     )
     assert await stores[0].commit(change(0)) == Committed(1)
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_many_that_open_an_older_store_migrate_it_once(
+    postgres: PostgresServer, owner: str
+) -> None:
+    folder = resources.files("onex_grpc.store.postgres") / "migrations"
+    first = (folder / "0001_store.sql").read_text(encoding="utf-8")
+    with psycopg.connect(postgres.address) as connection:
+        connection.execute(f'CREATE SCHEMA "{owner}"'.encode())
+        connection.execute("SELECT set_config('search_path', %s, false)", (f'"{owner}"',))
+        connection.execute(first.encode())
+        connection.execute("CREATE TABLE onex_schema (number integer PRIMARY KEY)")
+        connection.execute("INSERT INTO onex_schema VALUES (1)")
+        connection.execute("INSERT INTO outcome VALUES ('a', '', 'reply', 1)")
+        for number, state in enumerate((1, 2, 3, 5, 5, 6), start=1):
+            connection.execute(
+                "INSERT INTO intent (intent_id, state, priority, rank_us, timed_us, attempts, "
+                "max_attempts, claim, worker, order_key, created_us, correlation_id, traceparent, "
+                "payload, last_error) "
+                "VALUES (%s, %s, 3, 0, 0, 0, 3, '', '', '', 1, '', '', '', '')",
+                (str(number), state),
+            )
+    stores = await asyncio.gather(
+        *(open_postgres(postgres.address, schema=owner) for _ in range(4))
+    )
+    stats = await stores[0].queue_stats()
+    assert (stats.pending, stats.in_flight, stats.completed, stats.dead) == (2, 1, 2, 1)
+    outcome = await stores[1].find_outcome("a")
+    assert outcome is not None
+    assert outcome.reply == b"reply"
     await asyncio.gather(*(store.close() for store in stores))
 
 

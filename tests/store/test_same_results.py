@@ -1,15 +1,16 @@
 """The store in memory is the plain model of the others: whatever operations hypothesis puts
-together give the same results on it and on SQLite, by the same clock.
+together give the same results on it and on the others, by the same clock.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,12 +34,19 @@ from hypothesis.strategies import (
 
 from onex_grpc.store import (
     ActionRecord,
+    Checkpoint,
     Commit,
+    Exact,
+    FenceOnly,
     Guard,
     IdempotencyRecord,
     IntentState,
     NewEvent,
     NewIntent,
+    Purged,
+    PurgePosition,
+    Retention,
+    Rollback,
     StateRow,
     open_store,
     workflow_key,
@@ -49,11 +57,14 @@ from tests.store.pairs import Pair, Side
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from tests.store.server import PostgresServer
+
 WORKFLOWS = ("w1", "w2", "elsewhere")
 KEYS = (*map(workflow_key, WORKFLOWS), "orders/o1")
 HOLDERS = ("orchestrator/a", "orchestrator/b")
 WORKERS = ("effect/a", "effect/b")
 TOPICS = ("orders", "stock")
+_numbers = itertools.count(1)
 
 some_workflow = sampled_from(WORKFLOWS)
 some_holder = sampled_from(HOLDERS)
@@ -106,6 +117,7 @@ some_action: SearchStrategy[ActionRecord] = builds(
     scope=some_workflow,
 )
 some_guard = none() | integers(-3, 5)
+some_ahead = sampled_from([0, 0, 0, -1, 1, None])
 some_change: SearchStrategy[Change] = builds(
     Change,
     key=sampled_from(KEYS),
@@ -119,7 +131,9 @@ some_change: SearchStrategy[Change] = builds(
 
 
 class Twins(RuleBasedStateMachine):
-    """A store in memory and one in SQLite, and a clock that jumps both ways."""
+    """A store in memory and another one, and a clock that jumps both ways."""
+
+    server: ClassVar[PostgresServer | None] = None
 
     @initialize()
     def open(self) -> None:
@@ -128,12 +142,13 @@ class Twins(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.clock = ManualClock()
         self.made = 0
-        addresses: list[str | Path] = ["memory:", Path(self.folder.name) / "s.db"]
+        other = self.server.address if self.server else Path(self.folder.name) / "s.db"
+        owner = f"reducer/twin-{next(_numbers)}"
         self.pair = Pair(
             self.loop,
             *(
-                self.loop.run_until_complete(open_store(address, clock=self.clock))
-                for address in addresses
+                self.loop.run_until_complete(open_store(address, owner=owner, clock=self.clock))
+                for address in ("memory:", other)
             ),
         )
 
@@ -158,6 +173,8 @@ class Twins(RuleBasedStateMachine):
             *(lambda side, s=state: side.store.list_intents(s, 0, 99) for state in IntentState),
             *(lambda side, t=topic: side.store.read_events(t, 0, 9) for topic in TOPICS),
             *(lambda side, t=topic: side.store.event_head(t) for topic in TOPICS),
+            *(lambda side, k=key: side.store.list_history(k, 1, 9) for key in KEYS),
+            *(lambda side, w=flow: side.store.list_actions(w, 0, 9) for flow in WORKFLOWS),
             lambda side: side.store.queue_stats(),
             lambda side: side.store.list_open(""),
             lambda side: side.store.find_action("w1", "a"),
@@ -209,6 +226,25 @@ class SameQueue(Twins):
     def take_back(self, worker: str, keep: Sequence[int]) -> None:
         self.pair.same(lambda side: side.store.take_back_intents(worker, tokens(side, keep)))
 
+    @rule(number=some_number, names=lists(integers(0, 9), max_size=3))
+    def redrive(self, number: int, names: Sequence[int]) -> None:
+        self.pair.same(lambda side: side.store.redrive_dead(number))
+        ids = [f"id-{name}" for name in names]
+        self.pair.same(lambda side: side.store.redrive_intents(ids))
+
+    @rule(names=lists(integers(0, 9), max_size=2))
+    def cancel(self, names: Sequence[int]) -> None:
+        ids = [f"id-{name}" for name in names]
+        self.pair.same(lambda side: side.store.cancel_intents(ids))
+
+
+class SameQueueOnPostgres(SameQueue):
+    """The same beside PostgreSQL, whose time goes on a little when its server's steps back."""
+
+    @rule(seconds=integers(0, 60))
+    def move_clock(self, seconds: int) -> None:
+        self.clock.forward(seconds)
+
 
 class SameResults(SameQueue):
     """Leases, commits, the queue, events and outcomes, in any mixture."""
@@ -256,6 +292,11 @@ class SameResults(SameQueue):
         )
         self.pair.same(lambda side: side.store.acquire_lease(wish))
 
+    @rule(workflow_id=some_workflow, holder=some_holder, request_id=sampled_from(["r1", "r2", ""]))
+    def steal(self, workflow_id: str, holder: str, request_id: str) -> None:
+        wish = request(holder, workflow_id=workflow_id, request_id=request_id)
+        self.pair.same(lambda side: side.store.steal_lease(wish))
+
     @rule(workflow_id=some_workflow, holder=some_holder, wanted=some_change)
     def start(self, workflow_id: str, holder: str, wanted: Change) -> None:
         wish = request(holder, workflow_id=workflow_id)
@@ -299,6 +340,61 @@ class SameResults(SameQueue):
 
         self.pair.same(*map(doing, commits))
 
+    @rule(
+        key=sampled_from(KEYS),
+        name=sampled_from("xy"),
+        ahead=some_ahead,
+        number=some_guard,
+        by=lists(some_action, max_size=1),
+    )
+    def pin(
+        self,
+        key: str,
+        name: str,
+        ahead: int | None,
+        number: int | None,
+        by: Sequence[ActionRecord],
+    ) -> None:
+        expect = FenceOnly() if ahead is None else Exact(self._version(key) + ahead)
+
+        def doing(side: Side) -> Awaitable[object]:
+            held = None if number is None else guard(side, number)
+            return side.store.checkpoint(Checkpoint(key, name, expect, held, by, b"pinned"))
+
+        self.pair.same(doing)
+        self.pair.same(lambda side: side.store.get_state_at(key, name))
+
+    @rule(
+        key=sampled_from(KEYS),
+        to=sampled_from(["x", "y", 1, 2, 3]),
+        ahead=some_ahead,
+        number=some_guard,
+        by=lists(some_action, max_size=1),
+        cancel=booleans(),
+    )
+    def roll_back(
+        self,
+        key: str,
+        to: int | str,
+        ahead: int | None,
+        number: int | None,
+        by: Sequence[ActionRecord],
+        cancel: bool,
+    ) -> None:
+        expect = FenceOnly() if ahead is None else Exact(self._version(key) + ahead)
+
+        def doing(side: Side) -> Awaitable[object]:
+            held = None if number is None else guard(side, number)
+            return side.store.rollback(
+                Rollback(key, to, expect, held, "BACK", by, b"back", cancel_intents=cancel)
+            )
+
+        self.pair.same(doing)
+
+    @rule(key=sampled_from(KEYS), keep=integers(0, 3), age=some_wait)
+    def prune(self, key: str, keep: int, age: int) -> None:
+        self.pair.same(lambda side: side.store.prune_history(key, keep, age))
+
     @rule(failed=some_action, number=some_guard)
     def fail_action(self, failed: ActionRecord, number: int | None) -> None:
         self.pair.same(
@@ -306,6 +402,19 @@ class SameResults(SameQueue):
                 failed, b"error", None if number is None else guard(side, number)
             )
         )
+
+    @rule(age=some_wait, versions=integers(1, 2), limit=integers(1, 9))
+    def purge(self, age: int, versions: int, limit: int) -> None:
+        rules = Retention(age, age, age, versions, age, age)
+        position = PurgePosition()
+
+        def doing(side: Side) -> Awaitable[object]:
+            return side.store.purge(rules, position, limit)
+
+        for _ in range(2):
+            (purged,) = self.pair.same(doing)
+            assert isinstance(purged, Purged)
+            position = purged.position
 
     # Events, outcomes, secrets
 
@@ -348,6 +457,22 @@ def test_memory_and_sqlite_give_the_same_results(machine: type[Twins]) -> None:
         settings=settings(
             max_examples=40,
             stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.timeout(120)
+def test_memory_and_postgresql_give_the_same_queue(postgres: PostgresServer) -> None:
+    class OnPostgres(SameQueueOnPostgres):
+        server = postgres
+
+    run_state_machine_as_test(
+        OnPostgres,
+        settings=settings(
+            max_examples=8,
+            stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

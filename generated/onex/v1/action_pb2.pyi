@@ -15,10 +15,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -39,9 +39,9 @@ class _ActionTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ActionType
     ACTION_TYPE_ABORT_WORKFLOW: _ActionType.ValueType  # 4
     """Ends the workflow as CANCELLED."""
     ACTION_TYPE_CHECKPOINT_STATE: _ActionType.ValueType  # 5
-    """Pins an epoch. Not built yet: answers UNIMPLEMENTED."""
+    """Pins the epoch that it expects, so that its state outlives pruning; the epoch stays the same."""
     ACTION_TYPE_ROLLBACK_STATE: _ActionType.ValueType  # 6
-    """Writes the content of an earlier epoch as a new one. Not built yet: answers UNIMPLEMENTED."""
+    """Writes the state of an earlier epoch as a new one."""
 
 class ActionType(_ActionType, metaclass=_ActionTypeEnumTypeWrapper):
     """ActionType is what an action does to its workflow."""
@@ -57,9 +57,9 @@ ACTION_TYPE_UPDATE_STATE: ActionType.ValueType  # 3
 ACTION_TYPE_ABORT_WORKFLOW: ActionType.ValueType  # 4
 """Ends the workflow as CANCELLED."""
 ACTION_TYPE_CHECKPOINT_STATE: ActionType.ValueType  # 5
-"""Pins an epoch. Not built yet: answers UNIMPLEMENTED."""
+"""Pins the epoch that it expects, so that its state outlives pruning; the epoch stays the same."""
 ACTION_TYPE_ROLLBACK_STATE: ActionType.ValueType  # 6
-"""Writes the content of an earlier epoch as a new one. Not built yet: answers UNIMPLEMENTED."""
+"""Writes the state of an earlier epoch as a new one."""
 Global___ActionType: _TypeAlias = ActionType  # noqa: Y015
 
 class _ActionStatus:
@@ -99,6 +99,56 @@ ACTION_STATUS_CANCELLED: ActionStatus.ValueType  # 5
 Global___ActionStatus: _TypeAlias = ActionStatus  # noqa: Y015
 
 @_typing.final
+class CheckpointCommand(_message.Message):
+    """CheckpointCommand names the epoch that CHECKPOINT_STATE pins."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is unique in the workflow: 1 to 200 characters."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckpointCommand: _TypeAlias = CheckpointCommand  # noqa: Y015
+
+@_typing.final
+class RollbackCommand(_message.Message):
+    """RollbackCommand says what ROLLBACK_STATE goes back to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    """epoch is that of the state to write again, from 1 on."""
+    checkpoint: _builtins.str
+    """checkpoint is the name under which it was pinned."""
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        checkpoint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "epoch", b"epoch", "to", b"to"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "epoch", b"epoch", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_to: _TypeAlias = _typing.Literal["epoch", "checkpoint"]  # noqa: Y015
+    _WhichOneofArgType_to: _TypeAlias = _typing.Literal["to", b"to"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_to) -> _WhichOneofReturnType_to | None: ...
+
+Global___RollbackCommand: _TypeAlias = RollbackCommand  # noqa: Y015
+
+@_typing.final
 class ActionPayload(_message.Message):
     """ActionPayload is the command that an action carries; its kind must agree with the action's target."""
 
@@ -108,6 +158,8 @@ class ActionPayload(_message.Message):
     COMPUTE_FIELD_NUMBER: _builtins.int
     REDUCER_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def effect(self) -> _effect_pb2.ModelContractEffect:
         """effect is for an EFFECT node."""
@@ -124,6 +176,14 @@ class ActionPayload(_message.Message):
     def state(self) -> _common_pb2.Data:
         """state is for the target `orchestrator`: the workflow's initial or new state."""
 
+    @_builtins.property
+    def checkpoint(self) -> Global___CheckpointCommand:
+        """checkpoint is for the target `orchestrator`: what CHECKPOINT_STATE needs."""
+
+    @_builtins.property
+    def rollback(self) -> Global___RollbackCommand:
+        """rollback is for the target `orchestrator`: what ROLLBACK_STATE needs."""
+
     def __init__(
         self,
         *,
@@ -131,12 +191,14 @@ class ActionPayload(_message.Message):
         compute: _compute_pb2.ModelContractCompute | None = ...,
         reducer: _reducer_pb2.ModelContractReducer | None = ...,
         state: _common_pb2.Data | None = ...,
+        checkpoint: Global___CheckpointCommand | None = ...,
+        rollback: Global___RollbackCommand | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "compute", b"compute", "effect", b"effect", "reducer", b"reducer", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "command", b"command", "compute", b"compute", "effect", b"effect", "reducer", b"reducer", "rollback", b"rollback", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "compute", b"compute", "effect", b"effect", "reducer", b"reducer", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "command", b"command", "compute", b"compute", "effect", b"effect", "reducer", b"reducer", "rollback", b"rollback", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["effect", "compute", "reducer", "state"]  # noqa: Y015
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["effect", "compute", "reducer", "state", "checkpoint", "rollback"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 

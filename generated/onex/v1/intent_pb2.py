@@ -28,19 +28,19 @@ from onex.v1 import error_pb2 as onex_dot_v1_dot_error__pb2
 from onex.v1 import operation_pb2 as onex_dot_v1_dot_operation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14onex/v1/intent.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14onex/v1/common.proto\x1a\x13onex/v1/error.proto\x1a\x17onex/v1/operation.proto\"\xc5\x02\n\x0bModelIntent\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12(\n\x0bintent_type\x18\x02 \x01(\x0e\x32\x13.onex.v1.IntentType\x12\x0e\n\x06target\x18\x03 \x01(\t\x12)\n\x07payload\x18\x04 \x01(\x0b\x32\x18.onex.v1.EffectOperation\x12)\n\x08priority\x18\x05 \x01(\x0e\x32\x17.onex.v1.IntentPriority\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12*\n\x0cretry_policy\x18\x08 \x01(\x0b\x32\x14.onex.v1.RetryPolicy\x12#\n\x08metadata\x18\t \x01(\x0b\x32\x11.onex.v1.Metadata\x12\x11\n\torder_key\x18\n \x01(\t\"\x95\x01\n\x15IntentExecutionResult\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.onex.v1.IntentStatus\x12\x1d\n\x06result\x18\x03 \x01(\x0b\x32\r.onex.v1.Data\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x14.onex.v1.ErrorDetail\"=\n\x10TakeIntentsHello\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x19\n\x11held_claim_tokens\x18\x02 \x03(\t\"\"\n\x11TakeIntentsCredit\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"*\n\x13TakeIntentsComplete\x12\x13\n\x0b\x63laim_token\x18\x01 \x01(\t\"]\n\x0fTakeIntentsFail\x12\x13\n\x0b\x63laim_token\x18\x01 \x01(\t\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x14.onex.v1.ErrorDetail\x12\x10\n\x08terminal\x18\x03 \x01(\x08\"(\n\x11TakeIntentsExtend\x12\x13\n\x0b\x63laim_token\x18\x01 \x01(\t\"\x14\n\x12TakeIntentsGoodbye\"\xb3\x02\n\x12TakeIntentsRequest\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.onex.v1.TakeIntentsHelloH\x00\x12,\n\x06\x63redit\x18\x02 \x01(\x0b\x32\x1a.onex.v1.TakeIntentsCreditH\x00\x12\x30\n\x08\x63omplete\x18\x03 \x01(\x0b\x32\x1c.onex.v1.TakeIntentsCompleteH\x00\x12(\n\x04\x66\x61il\x18\x04 \x01(\x0b\x32\x18.onex.v1.TakeIntentsFailH\x00\x12,\n\x06\x65xtend\x18\x05 \x01(\x0b\x32\x1a.onex.v1.TakeIntentsExtendH\x00\x12.\n\x07goodbye\x18\x06 \x01(\x0b\x32\x1b.onex.v1.TakeIntentsGoodbyeH\x00\x42\t\n\x07message\"\xa8\x01\n\x0eIntentDelivery\x12$\n\x06intent\x18\x01 \x01(\x0b\x32\x14.onex.v1.ModelIntent\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x35\n\x12visibility_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0btraceparent\x18\x05 \x01(\t\"K\n\rIntentSettled\x12\x13\n\x0b\x63laim_token\x18\x01 \x01(\t\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.onex.v1.IntentStatus\"x\n\x13TakeIntentsResponse\x12+\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x17.onex.v1.IntentDeliveryH\x00\x12)\n\x07settled\x18\x02 \x01(\x0b\x32\x16.onex.v1.IntentSettledH\x00\x42\t\n\x07message\"b\n\x12ListIntentsRequest\x12%\n\x06status\x18\x01 \x01(\x0e\x32\x15.onex.v1.IntentStatus\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x97\x01\n\x0cQueuedIntent\x12$\n\x06intent\x18\x01 \x01(\x0b\x32\x14.onex.v1.ModelIntent\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.onex.v1.IntentStatus\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\r\x12(\n\nlast_error\x18\x04 \x01(\x0b\x32\x14.onex.v1.ErrorDetail\"V\n\x13ListIntentsResponse\x12&\n\x07intents\x18\x01 \x03(\x0b\x32\x15.onex.v1.QueuedIntent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x16\n\x14GetQueueStatsRequest\"\x93\x01\n\x15GetQueueStatsResponse\x12\x0f\n\x07pending\x18\x01 \x01(\x04\x12\x11\n\tin_flight\x18\x02 \x01(\x04\x12\x11\n\tcompleted\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x65\x61\x64\x18\x04 \x01(\x04\x12\x35\n\x12oldest_pending_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration*\xe0\x01\n\nIntentType\x12\x1b\n\x17INTENT_TYPE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aINTENT_TYPE_DATABASE_WRITE\x10\x01\x12\x18\n\x14INTENT_TYPE_API_CALL\x10\x02\x12\x1e\n\x1aINTENT_TYPE_FILE_OPERATION\x10\x03\x12\x1f\n\x1bINTENT_TYPE_MESSAGE_PUBLISH\x10\x04\x12\x1c\n\x18INTENT_TYPE_CACHE_UPDATE\x10\x05\x12\x1c\n\x18INTENT_TYPE_NOTIFICATION\x10\x06*\xbe\x01\n\x0eIntentPriority\x12\x1f\n\x1bINTENT_PRIORITY_UNSPECIFIED\x10\x00\x12\x1c\n\x18INTENT_PRIORITY_CRITICAL\x10\x01\x12\x18\n\x14INTENT_PRIORITY_HIGH\x10\x02\x12\x1a\n\x16INTENT_PRIORITY_NORMAL\x10\x03\x12\x17\n\x13INTENT_PRIORITY_LOW\x10\x04\x12\x1e\n\x1aINTENT_PRIORITY_BACKGROUND\x10\x05*\xb4\x01\n\x0cIntentStatus\x12\x1d\n\x19INTENT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15INTENT_STATUS_PENDING\x10\x01\x12\x1b\n\x17INTENT_STATUS_IN_FLIGHT\x10\x02\x12\x1b\n\x17INTENT_STATUS_COMPLETED\x10\x03\x12\x16\n\x12INTENT_STATUS_DEAD\x10\x04\x12\x18\n\x14INTENT_STATUS_FAILED\x10\x05\x32\xfc\x01\n\x12IntentQueueService\x12L\n\x0bTakeIntents\x12\x1b.onex.v1.TakeIntentsRequest\x1a\x1c.onex.v1.TakeIntentsResponse(\x01\x30\x01\x12H\n\x0bListIntents\x12\x1b.onex.v1.ListIntentsRequest\x1a\x1c.onex.v1.ListIntentsResponse\x12N\n\rGetQueueStats\x12\x1d.onex.v1.GetQueueStatsRequest\x1a\x1e.onex.v1.GetQueueStatsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14onex/v1/intent.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14onex/v1/common.proto\x1a\x13onex/v1/error.proto\x1a\x17onex/v1/operation.proto\"\xc5\x02\n\x0bModelIntent\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12(\n\x0bintent_type\x18\x02 \x01(\x0e\x32\x13.onex.v1.IntentType\x12\x0e\n\x06target\x18\x03 \x01(\t\x12)\n\x07payload\x18\x04 \x01(\x0b\x32\x18.onex.v1.EffectOperation\x12)\n\x08priority\x18\x05 \x01(\x0e\x32\x17.onex.v1.IntentPriority\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12*\n\x0cretry_policy\x18\x08 \x01(\x0b\x32\x14.onex.v1.RetryPolicy\x12#\n\x08metadata\x18\t \x01(\x0b\x32\x11.onex.v1.Metadata\x12\x11\n\torder_key\x18\n \x01(\t\"\x95\x01\n\x15IntentExecutionResult\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.onex.v1.IntentStatus\x12\x1d\n\x06result\x18\x03 \x01(\x0b\x32\r.onex.v1.Data\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x14.onex.v1.ErrorDetail\"=\n\x10TakeIntentsHello\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x19\n\x11held_claim_tokens\x18\x02 \x03(\t\"\"\n\x11TakeIntentsCredit\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"*\n\x13TakeIntentsComplete\x12\x13\n\x0b\x63laim_token\x18\x01 \x01(\t\"]\n\x0fTakeIntentsFail\x12\x13\n\x0b\x63laim_token\x18\x01 \x01(\t\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x14.onex.v1.ErrorDetail\x12\x10\n\x08terminal\x18\x03 \x01(\x08\"(\n\x11TakeIntentsExtend\x12\x13\n\x0b\x63laim_token\x18\x01 \x01(\t\"\x14\n\x12TakeIntentsGoodbye\"\xb3\x02\n\x12TakeIntentsRequest\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.onex.v1.TakeIntentsHelloH\x00\x12,\n\x06\x63redit\x18\x02 \x01(\x0b\x32\x1a.onex.v1.TakeIntentsCreditH\x00\x12\x30\n\x08\x63omplete\x18\x03 \x01(\x0b\x32\x1c.onex.v1.TakeIntentsCompleteH\x00\x12(\n\x04\x66\x61il\x18\x04 \x01(\x0b\x32\x18.onex.v1.TakeIntentsFailH\x00\x12,\n\x06\x65xtend\x18\x05 \x01(\x0b\x32\x1a.onex.v1.TakeIntentsExtendH\x00\x12.\n\x07goodbye\x18\x06 \x01(\x0b\x32\x1b.onex.v1.TakeIntentsGoodbyeH\x00\x42\t\n\x07message\"\xba\x01\n\x0eIntentDelivery\x12$\n\x06intent\x18\x01 \x01(\x0b\x32\x14.onex.v1.ModelIntent\x12\x13\n\x0b\x63laim_token\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x35\n\x12visibility_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0btraceparent\x18\x05 \x01(\t\x12\x10\n\x08redrives\x18\x06 \x01(\r\"K\n\rIntentSettled\x12\x13\n\x0b\x63laim_token\x18\x01 \x01(\t\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.onex.v1.IntentStatus\"x\n\x13TakeIntentsResponse\x12+\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x17.onex.v1.IntentDeliveryH\x00\x12)\n\x07settled\x18\x02 \x01(\x0b\x32\x16.onex.v1.IntentSettledH\x00\x42\t\n\x07message\"b\n\x12ListIntentsRequest\x12%\n\x06status\x18\x01 \x01(\x0e\x32\x15.onex.v1.IntentStatus\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x97\x01\n\x0cQueuedIntent\x12$\n\x06intent\x18\x01 \x01(\x0b\x32\x14.onex.v1.ModelIntent\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.onex.v1.IntentStatus\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\r\x12(\n\nlast_error\x18\x04 \x01(\x0b\x32\x14.onex.v1.ErrorDetail\"V\n\x13ListIntentsResponse\x12&\n\x07intents\x18\x01 \x03(\x0b\x32\x15.onex.v1.QueuedIntent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x15RedriveIntentsRequest\x12\x12\n\nintent_ids\x18\x01 \x03(\t\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\"*\n\x16RedriveIntentsResponse\x12\x10\n\x08redriven\x18\x01 \x01(\x04\"\x95\x01\n\rPriorityStats\x12)\n\x08priority\x18\x01 \x01(\x0e\x32\x17.onex.v1.IntentPriority\x12\x0f\n\x07pending\x18\x02 \x01(\x04\x12\x11\n\tin_flight\x18\x03 \x01(\x04\x12\x35\n\x12oldest_pending_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x16\n\x14GetQueueStatsRequest\"\xd2\x01\n\x15GetQueueStatsResponse\x12\x0f\n\x07pending\x18\x01 \x01(\x04\x12\x11\n\tin_flight\x18\x02 \x01(\x04\x12\x11\n\tcompleted\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x65\x61\x64\x18\x04 \x01(\x04\x12\x35\n\x12oldest_pending_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tcancelled\x18\x06 \x01(\x04\x12*\n\npriorities\x18\x07 \x03(\x0b\x32\x16.onex.v1.PriorityStats*\xe0\x01\n\nIntentType\x12\x1b\n\x17INTENT_TYPE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aINTENT_TYPE_DATABASE_WRITE\x10\x01\x12\x18\n\x14INTENT_TYPE_API_CALL\x10\x02\x12\x1e\n\x1aINTENT_TYPE_FILE_OPERATION\x10\x03\x12\x1f\n\x1bINTENT_TYPE_MESSAGE_PUBLISH\x10\x04\x12\x1c\n\x18INTENT_TYPE_CACHE_UPDATE\x10\x05\x12\x1c\n\x18INTENT_TYPE_NOTIFICATION\x10\x06*\xbe\x01\n\x0eIntentPriority\x12\x1f\n\x1bINTENT_PRIORITY_UNSPECIFIED\x10\x00\x12\x1c\n\x18INTENT_PRIORITY_CRITICAL\x10\x01\x12\x18\n\x14INTENT_PRIORITY_HIGH\x10\x02\x12\x1a\n\x16INTENT_PRIORITY_NORMAL\x10\x03\x12\x17\n\x13INTENT_PRIORITY_LOW\x10\x04\x12\x1e\n\x1aINTENT_PRIORITY_BACKGROUND\x10\x05*\xd1\x01\n\x0cIntentStatus\x12\x1d\n\x19INTENT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15INTENT_STATUS_PENDING\x10\x01\x12\x1b\n\x17INTENT_STATUS_IN_FLIGHT\x10\x02\x12\x1b\n\x17INTENT_STATUS_COMPLETED\x10\x03\x12\x16\n\x12INTENT_STATUS_DEAD\x10\x04\x12\x18\n\x14INTENT_STATUS_FAILED\x10\x05\x12\x1b\n\x17INTENT_STATUS_CANCELLED\x10\x06\x32\xcf\x02\n\x12IntentQueueService\x12L\n\x0bTakeIntents\x12\x1b.onex.v1.TakeIntentsRequest\x1a\x1c.onex.v1.TakeIntentsResponse(\x01\x30\x01\x12H\n\x0bListIntents\x12\x1b.onex.v1.ListIntentsRequest\x1a\x1c.onex.v1.ListIntentsResponse\x12Q\n\x0eRedriveIntents\x12\x1e.onex.v1.RedriveIntentsRequest\x1a\x1f.onex.v1.RedriveIntentsResponse\x12N\n\rGetQueueStats\x12\x1d.onex.v1.GetQueueStatsRequest\x1a\x1e.onex.v1.GetQueueStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'onex.v1.intent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INTENTTYPE']._serialized_start=2112
-  _globals['_INTENTTYPE']._serialized_end=2336
-  _globals['_INTENTPRIORITY']._serialized_start=2339
-  _globals['_INTENTPRIORITY']._serialized_end=2529
-  _globals['_INTENTSTATUS']._serialized_start=2532
-  _globals['_INTENTSTATUS']._serialized_end=2712
+  _globals['_INTENTTYPE']._serialized_start=2447
+  _globals['_INTENTTYPE']._serialized_end=2671
+  _globals['_INTENTPRIORITY']._serialized_start=2674
+  _globals['_INTENTPRIORITY']._serialized_end=2864
+  _globals['_INTENTSTATUS']._serialized_start=2867
+  _globals['_INTENTSTATUS']._serialized_end=3076
   _globals['_MODELINTENT']._serialized_start=134
   _globals['_MODELINTENT']._serialized_end=459
   _globals['_INTENTEXECUTIONRESULT']._serialized_start=462
@@ -60,21 +60,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TAKEINTENTSREQUEST']._serialized_start=916
   _globals['_TAKEINTENTSREQUEST']._serialized_end=1223
   _globals['_INTENTDELIVERY']._serialized_start=1226
-  _globals['_INTENTDELIVERY']._serialized_end=1394
-  _globals['_INTENTSETTLED']._serialized_start=1396
-  _globals['_INTENTSETTLED']._serialized_end=1471
-  _globals['_TAKEINTENTSRESPONSE']._serialized_start=1473
-  _globals['_TAKEINTENTSRESPONSE']._serialized_end=1593
-  _globals['_LISTINTENTSREQUEST']._serialized_start=1595
-  _globals['_LISTINTENTSREQUEST']._serialized_end=1693
-  _globals['_QUEUEDINTENT']._serialized_start=1696
-  _globals['_QUEUEDINTENT']._serialized_end=1847
-  _globals['_LISTINTENTSRESPONSE']._serialized_start=1849
-  _globals['_LISTINTENTSRESPONSE']._serialized_end=1935
-  _globals['_GETQUEUESTATSREQUEST']._serialized_start=1937
-  _globals['_GETQUEUESTATSREQUEST']._serialized_end=1959
-  _globals['_GETQUEUESTATSRESPONSE']._serialized_start=1962
-  _globals['_GETQUEUESTATSRESPONSE']._serialized_end=2109
-  _globals['_INTENTQUEUESERVICE']._serialized_start=2715
-  _globals['_INTENTQUEUESERVICE']._serialized_end=2967
+  _globals['_INTENTDELIVERY']._serialized_end=1412
+  _globals['_INTENTSETTLED']._serialized_start=1414
+  _globals['_INTENTSETTLED']._serialized_end=1489
+  _globals['_TAKEINTENTSRESPONSE']._serialized_start=1491
+  _globals['_TAKEINTENTSRESPONSE']._serialized_end=1611
+  _globals['_LISTINTENTSREQUEST']._serialized_start=1613
+  _globals['_LISTINTENTSREQUEST']._serialized_end=1711
+  _globals['_QUEUEDINTENT']._serialized_start=1714
+  _globals['_QUEUEDINTENT']._serialized_end=1865
+  _globals['_LISTINTENTSRESPONSE']._serialized_start=1867
+  _globals['_LISTINTENTSRESPONSE']._serialized_end=1953
+  _globals['_REDRIVEINTENTSREQUEST']._serialized_start=1955
+  _globals['_REDRIVEINTENTSREQUEST']._serialized_end=2011
+  _globals['_REDRIVEINTENTSRESPONSE']._serialized_start=2013
+  _globals['_REDRIVEINTENTSRESPONSE']._serialized_end=2055
+  _globals['_PRIORITYSTATS']._serialized_start=2058
+  _globals['_PRIORITYSTATS']._serialized_end=2207
+  _globals['_GETQUEUESTATSREQUEST']._serialized_start=2209
+  _globals['_GETQUEUESTATSREQUEST']._serialized_end=2231
+  _globals['_GETQUEUESTATSRESPONSE']._serialized_start=2234
+  _globals['_GETQUEUESTATSRESPONSE']._serialized_end=2444
+  _globals['_INTENTQUEUESERVICE']._serialized_start=3079
+  _globals['_INTENTQUEUESERVICE']._serialized_end=3414
 # @@protoc_insertion_point(module_scope)

@@ -117,6 +117,8 @@ class _IntentStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IntentSt
     """Failed for good; kept with its last error in the dead letters."""
     INTENT_STATUS_FAILED: _IntentStatus.ValueType  # 5
     """Failed where no queue can repeat it: the answer of ExecuteIntents."""
+    INTENT_STATUS_CANCELLED: _IntentStatus.ValueType  # 6
+    """Given up before it was taken: the state that emitted it was rolled back."""
 
 class IntentStatus(_IntentStatus, metaclass=_IntentStatusEnumTypeWrapper):
     """IntentStatus is where an intent stands in the queue."""
@@ -133,6 +135,8 @@ INTENT_STATUS_DEAD: IntentStatus.ValueType  # 4
 """Failed for good; kept with its last error in the dead letters."""
 INTENT_STATUS_FAILED: IntentStatus.ValueType  # 5
 """Failed where no queue can repeat it: the answer of ExecuteIntents."""
+INTENT_STATUS_CANCELLED: IntentStatus.ValueType  # 6
+"""Given up before it was taken: the state that emitted it was rolled back."""
 Global___IntentStatus: _TypeAlias = IntentStatus  # noqa: Y015
 
 @_typing.final
@@ -451,12 +455,15 @@ class IntentDelivery(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     VISIBILITY_TIMEOUT_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    REDRIVES_FIELD_NUMBER: _builtins.int
     claim_token: _builtins.str
     """claim_token proves the claim; every report carries it."""
     attempt: _builtins.int
     """attempt counts the deliveries of this intent, from 1."""
     traceparent: _builtins.str
     """traceparent is the W3C trace context in which the intent was emitted."""
+    redrives: _builtins.int
+    """redrives counts how often an operator has redriven the intent: leave to begin again what was interrupted before."""
     @_builtins.property
     def intent(self) -> Global___ModelIntent:
         """intent is what to execute."""
@@ -473,10 +480,11 @@ class IntentDelivery(_message.Message):
         attempt: _builtins.int = ...,
         visibility_timeout: _duration_pb2.Duration | None = ...,
         traceparent: _builtins.str = ...,
+        redrives: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["intent", b"intent", "visibility_timeout", b"visibility_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "claim_token", b"claim_token", "intent", b"intent", "traceparent", b"traceparent", "visibility_timeout", b"visibility_timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "claim_token", b"claim_token", "intent", b"intent", "redrives", b"redrives", "traceparent", b"traceparent", "visibility_timeout", b"visibility_timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -552,7 +560,7 @@ class ListIntentsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     status: Global___IntentStatus.ValueType
-    """status selects the intents: PENDING, IN_FLIGHT, COMPLETED or DEAD."""
+    """status selects the intents: PENDING, IN_FLIGHT, COMPLETED, DEAD or CANCELLED."""
     page_size: _builtins.int
     """page_size is the largest number of intents: 1 to 1000; 100 where it is 0."""
     page_token: _builtins.str
@@ -639,6 +647,92 @@ class ListIntentsResponse(_message.Message):
 Global___ListIntentsResponse: _TypeAlias = ListIntentsResponse  # noqa: Y015
 
 @_typing.final
+class RedriveIntentsRequest(_message.Message):
+    """RedriveIntentsRequest names the dead intents that shall be tried again: by id, or all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTENT_IDS_FIELD_NUMBER: _builtins.int
+    ALL_FIELD_NUMBER: _builtins.int
+    all: _builtins.bool
+    """all is set instead for every dead intent."""
+    @_builtins.property
+    def intent_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """intent_ids are UUIDs, 1000 at most; those that are not dead are left alone."""
+
+    def __init__(
+        self,
+        *,
+        intent_ids: _abc.Iterable[_builtins.str] | None = ...,
+        all: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "intent_ids", b"intent_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedriveIntentsRequest: _TypeAlias = RedriveIntentsRequest  # noqa: Y015
+
+@_typing.final
+class RedriveIntentsResponse(_message.Message):
+    """RedriveIntentsResponse tells how many are tried again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REDRIVEN_FIELD_NUMBER: _builtins.int
+    redriven: _builtins.int
+    """redriven is the number of intents that were dead and are pending now."""
+    def __init__(
+        self,
+        *,
+        redriven: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["redriven", b"redriven"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedriveIntentsResponse: _TypeAlias = RedriveIntentsResponse  # noqa: Y015
+
+@_typing.final
+class PriorityStats(_message.Message):
+    """PriorityStats are the figures of the unfinished intents of one priority."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    OLDEST_PENDING_AGE_FIELD_NUMBER: _builtins.int
+    priority: Global___IntentPriority.ValueType
+    """priority is the priority."""
+    pending: _builtins.int
+    """pending waits to be taken or for its next attempt."""
+    in_flight: _builtins.int
+    """in_flight is with workers."""
+    @_builtins.property
+    def oldest_pending_age(self) -> _duration_pb2.Duration:
+        """oldest_pending_age is how long the pending intent that is served first has been there; absent where none waits."""
+
+    def __init__(
+        self,
+        *,
+        priority: Global___IntentPriority.ValueType = ...,
+        pending: _builtins.int = ...,
+        in_flight: _builtins.int = ...,
+        oldest_pending_age: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_pending_age", b"oldest_pending_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_flight", b"in_flight", "oldest_pending_age", b"oldest_pending_age", "pending", b"pending", "priority", b"priority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriorityStats: _TypeAlias = PriorityStats  # noqa: Y015
+
+@_typing.final
 class GetQueueStatsRequest(_message.Message):
     """GetQueueStatsRequest asks for the figures of the queue."""
 
@@ -666,17 +760,25 @@ class GetQueueStatsResponse(_message.Message):
     COMPLETED_FIELD_NUMBER: _builtins.int
     DEAD_FIELD_NUMBER: _builtins.int
     OLDEST_PENDING_AGE_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    PRIORITIES_FIELD_NUMBER: _builtins.int
     pending: _builtins.int
     """pending waits to be taken or for its next attempt."""
     in_flight: _builtins.int
     """in_flight is with workers."""
     completed: _builtins.int
-    """completed was executed."""
+    """completed was executed, ever."""
     dead: _builtins.int
     """dead failed for good."""
+    cancelled: _builtins.int
+    """cancelled was given up before it was taken."""
     @_builtins.property
     def oldest_pending_age(self) -> _duration_pb2.Duration:
-        """oldest_pending_age is how long the oldest pending intent has waited; absent where none waits."""
+        """oldest_pending_age is the highest of the priorities; absent where none waits."""
+
+    @_builtins.property
+    def priorities(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriorityStats]:
+        """priorities are those of which anything is unfinished, the most urgent first."""
 
     def __init__(
         self,
@@ -686,10 +788,12 @@ class GetQueueStatsResponse(_message.Message):
         completed: _builtins.int = ...,
         dead: _builtins.int = ...,
         oldest_pending_age: _duration_pb2.Duration | None = ...,
+        cancelled: _builtins.int = ...,
+        priorities: _abc.Iterable[Global___PriorityStats] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_pending_age", b"oldest_pending_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "dead", b"dead", "in_flight", b"in_flight", "oldest_pending_age", b"oldest_pending_age", "pending", b"pending"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "completed", b"completed", "dead", b"dead", "in_flight", b"in_flight", "oldest_pending_age", b"oldest_pending_age", "pending", b"pending", "priorities", b"priorities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

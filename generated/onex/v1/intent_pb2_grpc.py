@@ -45,6 +45,11 @@ class IntentQueueServiceStub(object):
                 request_serializer=onex_dot_v1_dot_intent__pb2.ListIntentsRequest.SerializeToString,
                 response_deserializer=onex_dot_v1_dot_intent__pb2.ListIntentsResponse.FromString,
                 _registered_method=True)
+        self.RedriveIntents = channel.unary_unary(
+                '/onex.v1.IntentQueueService/RedriveIntents',
+                request_serializer=onex_dot_v1_dot_intent__pb2.RedriveIntentsRequest.SerializeToString,
+                response_deserializer=onex_dot_v1_dot_intent__pb2.RedriveIntentsResponse.FromString,
+                _registered_method=True)
         self.GetQueueStats = channel.unary_unary(
                 '/onex.v1.IntentQueueService/GetQueueStats',
                 request_serializer=onex_dot_v1_dot_intent__pb2.GetQueueStatsRequest.SerializeToString,
@@ -71,6 +76,14 @@ class IntentQueueServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RedriveIntents(self, request, context):
+        """RedriveIntents gives dead intents all their attempts again. It is for operators, who have looked at the target: an
+        effect that was interrupted and must not be repeated is done once more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetQueueStats(self, request, context):
         """GetQueueStats counts the queue.
         """
@@ -90,6 +103,11 @@ def add_IntentQueueServiceServicer_to_server(servicer, server):
                     servicer.ListIntents,
                     request_deserializer=onex_dot_v1_dot_intent__pb2.ListIntentsRequest.FromString,
                     response_serializer=onex_dot_v1_dot_intent__pb2.ListIntentsResponse.SerializeToString,
+            ),
+            'RedriveIntents': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedriveIntents,
+                    request_deserializer=onex_dot_v1_dot_intent__pb2.RedriveIntentsRequest.FromString,
+                    response_serializer=onex_dot_v1_dot_intent__pb2.RedriveIntentsResponse.SerializeToString,
             ),
             'GetQueueStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetQueueStats,
@@ -152,6 +170,33 @@ class IntentQueueService(object):
             '/onex.v1.IntentQueueService/ListIntents',
             onex_dot_v1_dot_intent__pb2.ListIntentsRequest.SerializeToString,
             onex_dot_v1_dot_intent__pb2.ListIntentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedriveIntents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onex.v1.IntentQueueService/RedriveIntents',
+            onex_dot_v1_dot_intent__pb2.RedriveIntentsRequest.SerializeToString,
+            onex_dot_v1_dot_intent__pb2.RedriveIntentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,6 +22,10 @@ class IntentQueueServiceStub:
     """
     ListIntents: _aio.UnaryUnaryMultiCallable[_intent_pb2.ListIntentsRequest, _intent_pb2.ListIntentsResponse]
     """ListIntents reads the queue page by page, dead letters among it."""
+    RedriveIntents: _aio.UnaryUnaryMultiCallable[_intent_pb2.RedriveIntentsRequest, _intent_pb2.RedriveIntentsResponse]
+    """RedriveIntents gives dead intents all their attempts again. It is for operators, who have looked at the target: an
+    effect that was interrupted and must not be repeated is done once more.
+    """
     GetQueueStats: _aio.UnaryUnaryMultiCallable[_intent_pb2.GetQueueStatsRequest, _intent_pb2.GetQueueStatsResponse]
     """GetQueueStats counts the queue."""
 
@@ -45,6 +49,16 @@ class IntentQueueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_intent_pb2.ListIntentsRequest, _abc.Awaitable[_intent_pb2.ListIntentsResponse]],
     ) -> _abc.Awaitable[_intent_pb2.ListIntentsResponse]:
         """ListIntents reads the queue page by page, dead letters among it."""
+
+    @_abc_1.abstractmethod
+    def RedriveIntents(
+        self,
+        request: _intent_pb2.RedriveIntentsRequest,
+        context: _aio.ServicerContext[_intent_pb2.RedriveIntentsRequest, _abc.Awaitable[_intent_pb2.RedriveIntentsResponse]],
+    ) -> _abc.Awaitable[_intent_pb2.RedriveIntentsResponse]:
+        """RedriveIntents gives dead intents all their attempts again. It is for operators, who have looked at the target: an
+        effect that was interrupted and must not be repeated is done once more.
+        """
 
     @_abc_1.abstractmethod
     def GetQueueStats(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13onex/v1/lease.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\"\xc1\x01\n\x05Lease\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x03 \x01(\x04\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x0e\n\x06holder\x18\x05 \x01(\t\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\tremaining\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05token\x18\x08 \x01(\t\"v\n\x13\x41\x63quireLeaseRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"5\n\x14\x41\x63quireLeaseResponse\x12\x1d\n\x05lease\x18\x01 \x01(\x0b\x32\x0e.onex.v1.Lease\"I\n\x11RenewLeaseRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x03 \x01(\x04\"3\n\x12RenewLeaseResponse\x12\x1d\n\x05lease\x18\x01 \x01(\x0b\x32\x0e.onex.v1.Lease\"K\n\x13ReleaseLeaseRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x03 \x01(\x04\"%\n\x14ReleaseLeaseResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"J\n\x12VerifyLeaseRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x03 \x01(\x04\"R\n\x13VerifyLeaseResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12,\n\tremaining\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"&\n\x0fGetLeaseRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\"1\n\x10GetLeaseResponse\x12\x1d\n\x05lease\x18\x01 \x01(\x0b\x32\x0e.onex.v1.Lease\")\n\tPublicKey\x12\x0b\n\x03kid\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x64\x32\x35\x35\x31\x39\x18\x02 \x01(\x0c\"\x11\n\x0fListKeysRequest\"4\n\x10ListKeysResponse\x12 \n\x04keys\x18\x01 \x03(\x0b\x32\x12.onex.v1.PublicKey2\xbb\x03\n\x0cLeaseService\x12K\n\x0c\x41\x63quireLease\x12\x1c.onex.v1.AcquireLeaseRequest\x1a\x1d.onex.v1.AcquireLeaseResponse\x12\x45\n\nRenewLease\x12\x1a.onex.v1.RenewLeaseRequest\x1a\x1b.onex.v1.RenewLeaseResponse\x12K\n\x0cReleaseLease\x12\x1c.onex.v1.ReleaseLeaseRequest\x1a\x1d.onex.v1.ReleaseLeaseResponse\x12H\n\x0bVerifyLease\x12\x1b.onex.v1.VerifyLeaseRequest\x1a\x1c.onex.v1.VerifyLeaseResponse\x12?\n\x08GetLease\x12\x18.onex.v1.GetLeaseRequest\x1a\x19.onex.v1.GetLeaseResponse\x12?\n\x08ListKeys\x12\x18.onex.v1.ListKeysRequest\x1a\x19.onex.v1.ListKeysResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13onex/v1/lease.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\"\xc1\x01\n\x05Lease\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x03 \x01(\x04\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x0e\n\x06holder\x18\x05 \x01(\t\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\tremaining\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05token\x18\x08 \x01(\t\"v\n\x13\x41\x63quireLeaseRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"5\n\x14\x41\x63quireLeaseResponse\x12\x1d\n\x05lease\x18\x01 \x01(\x0b\x32\x0e.onex.v1.Lease\"\x84\x01\n\x11StealLeaseRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"3\n\x12StealLeaseResponse\x12\x1d\n\x05lease\x18\x01 \x01(\x0b\x32\x0e.onex.v1.Lease\"I\n\x11RenewLeaseRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x03 \x01(\x04\"3\n\x12RenewLeaseResponse\x12\x1d\n\x05lease\x18\x01 \x01(\x0b\x32\x0e.onex.v1.Lease\"K\n\x13ReleaseLeaseRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x03 \x01(\x04\"%\n\x14ReleaseLeaseResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"J\n\x12VerifyLeaseRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x03 \x01(\x04\"R\n\x13VerifyLeaseResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12,\n\tremaining\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"&\n\x0fGetLeaseRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\"1\n\x10GetLeaseResponse\x12\x1d\n\x05lease\x18\x01 \x01(\x0b\x32\x0e.onex.v1.Lease\")\n\tPublicKey\x12\x0b\n\x03kid\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x64\x32\x35\x35\x31\x39\x18\x02 \x01(\x0c\"\x11\n\x0fListKeysRequest\"4\n\x10ListKeysResponse\x12 \n\x04keys\x18\x01 \x03(\x0b\x32\x12.onex.v1.PublicKey2\x82\x04\n\x0cLeaseService\x12K\n\x0c\x41\x63quireLease\x12\x1c.onex.v1.AcquireLeaseRequest\x1a\x1d.onex.v1.AcquireLeaseResponse\x12\x45\n\nStealLease\x12\x1a.onex.v1.StealLeaseRequest\x1a\x1b.onex.v1.StealLeaseResponse\x12\x45\n\nRenewLease\x12\x1a.onex.v1.RenewLeaseRequest\x1a\x1b.onex.v1.RenewLeaseResponse\x12K\n\x0cReleaseLease\x12\x1c.onex.v1.ReleaseLeaseRequest\x1a\x1d.onex.v1.ReleaseLeaseResponse\x12H\n\x0bVerifyLease\x12\x1b.onex.v1.VerifyLeaseRequest\x1a\x1c.onex.v1.VerifyLeaseResponse\x12?\n\x08GetLease\x12\x18.onex.v1.GetLeaseRequest\x1a\x19.onex.v1.GetLeaseResponse\x12?\n\x08ListKeys\x12\x18.onex.v1.ListKeysRequest\x1a\x19.onex.v1.ListKeysResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,28 +38,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACQUIRELEASEREQUEST']._serialized_end=378
   _globals['_ACQUIRELEASERESPONSE']._serialized_start=380
   _globals['_ACQUIRELEASERESPONSE']._serialized_end=433
-  _globals['_RENEWLEASEREQUEST']._serialized_start=435
-  _globals['_RENEWLEASEREQUEST']._serialized_end=508
-  _globals['_RENEWLEASERESPONSE']._serialized_start=510
-  _globals['_RENEWLEASERESPONSE']._serialized_end=561
-  _globals['_RELEASELEASEREQUEST']._serialized_start=563
-  _globals['_RELEASELEASEREQUEST']._serialized_end=638
-  _globals['_RELEASELEASERESPONSE']._serialized_start=640
-  _globals['_RELEASELEASERESPONSE']._serialized_end=677
-  _globals['_VERIFYLEASEREQUEST']._serialized_start=679
-  _globals['_VERIFYLEASEREQUEST']._serialized_end=753
-  _globals['_VERIFYLEASERESPONSE']._serialized_start=755
-  _globals['_VERIFYLEASERESPONSE']._serialized_end=837
-  _globals['_GETLEASEREQUEST']._serialized_start=839
-  _globals['_GETLEASEREQUEST']._serialized_end=877
-  _globals['_GETLEASERESPONSE']._serialized_start=879
-  _globals['_GETLEASERESPONSE']._serialized_end=928
-  _globals['_PUBLICKEY']._serialized_start=930
-  _globals['_PUBLICKEY']._serialized_end=971
-  _globals['_LISTKEYSREQUEST']._serialized_start=973
-  _globals['_LISTKEYSREQUEST']._serialized_end=990
-  _globals['_LISTKEYSRESPONSE']._serialized_start=992
-  _globals['_LISTKEYSRESPONSE']._serialized_end=1044
-  _globals['_LEASESERVICE']._serialized_start=1047
-  _globals['_LEASESERVICE']._serialized_end=1490
+  _globals['_STEALLEASEREQUEST']._serialized_start=436
+  _globals['_STEALLEASEREQUEST']._serialized_end=568
+  _globals['_STEALLEASERESPONSE']._serialized_start=570
+  _globals['_STEALLEASERESPONSE']._serialized_end=621
+  _globals['_RENEWLEASEREQUEST']._serialized_start=623
+  _globals['_RENEWLEASEREQUEST']._serialized_end=696
+  _globals['_RENEWLEASERESPONSE']._serialized_start=698
+  _globals['_RENEWLEASERESPONSE']._serialized_end=749
+  _globals['_RELEASELEASEREQUEST']._serialized_start=751
+  _globals['_RELEASELEASEREQUEST']._serialized_end=826
+  _globals['_RELEASELEASERESPONSE']._serialized_start=828
+  _globals['_RELEASELEASERESPONSE']._serialized_end=865
+  _globals['_VERIFYLEASEREQUEST']._serialized_start=867
+  _globals['_VERIFYLEASEREQUEST']._serialized_end=941
+  _globals['_VERIFYLEASERESPONSE']._serialized_start=943
+  _globals['_VERIFYLEASERESPONSE']._serialized_end=1025
+  _globals['_GETLEASEREQUEST']._serialized_start=1027
+  _globals['_GETLEASEREQUEST']._serialized_end=1065
+  _globals['_GETLEASERESPONSE']._serialized_start=1067
+  _globals['_GETLEASERESPONSE']._serialized_end=1116
+  _globals['_PUBLICKEY']._serialized_start=1118
+  _globals['_PUBLICKEY']._serialized_end=1159
+  _globals['_LISTKEYSREQUEST']._serialized_start=1161
+  _globals['_LISTKEYSREQUEST']._serialized_end=1178
+  _globals['_LISTKEYSRESPONSE']._serialized_start=1180
+  _globals['_LISTKEYSRESPONSE']._serialized_end=1232
+  _globals['_LEASESERVICE']._serialized_start=1235
+  _globals['_LEASESERVICE']._serialized_end=1749
 # @@protoc_insertion_point(module_scope)

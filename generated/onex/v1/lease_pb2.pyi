@@ -136,6 +136,70 @@ class AcquireLeaseResponse(_message.Message):
 Global___AcquireLeaseResponse: _TypeAlias = AcquireLeaseResponse  # noqa: Y015
 
 @_typing.final
+class StealLeaseRequest(_message.Message):
+    """StealLeaseRequest takes a lease over from whoever holds it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    workflow_id: _builtins.str
+    """workflow_id is what to coordinate."""
+    holder: _builtins.str
+    """holder is the name of who will hold it."""
+    request_id: _builtins.str
+    """request_id is a UUID: the same one gets the same lease again, so that a lost reply costs nothing."""
+    reason: _builtins.str
+    """reason is why, for the orchestrator's log: 1 to 500 characters."""
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """ttl is how long it shall last without renewal; the orchestrator's default (30 s) where it is absent."""
+
+    def __init__(
+        self,
+        *,
+        workflow_id: _builtins.str = ...,
+        holder: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+        request_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "reason", b"reason", "request_id", b"request_id", "ttl", b"ttl", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StealLeaseRequest: _TypeAlias = StealLeaseRequest  # noqa: Y015
+
+@_typing.final
+class StealLeaseResponse(_message.Message):
+    """StealLeaseResponse is the lease."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lease(self) -> Global___Lease:
+        """lease is the new holder's."""
+
+    def __init__(
+        self,
+        *,
+        lease: Global___Lease | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StealLeaseResponse: _TypeAlias = StealLeaseResponse  # noqa: Y015
+
+@_typing.final
 class RenewLeaseRequest(_message.Message):
     """RenewLeaseRequest asks for another ttl."""
 

@@ -40,6 +40,11 @@ class LeaseServiceStub(object):
                 request_serializer=onex_dot_v1_dot_lease__pb2.AcquireLeaseRequest.SerializeToString,
                 response_deserializer=onex_dot_v1_dot_lease__pb2.AcquireLeaseResponse.FromString,
                 _registered_method=True)
+        self.StealLease = channel.unary_unary(
+                '/onex.v1.LeaseService/StealLease',
+                request_serializer=onex_dot_v1_dot_lease__pb2.StealLeaseRequest.SerializeToString,
+                response_deserializer=onex_dot_v1_dot_lease__pb2.StealLeaseResponse.FromString,
+                _registered_method=True)
         self.RenewLease = channel.unary_unary(
                 '/onex.v1.LeaseService/RenewLease',
                 request_serializer=onex_dot_v1_dot_lease__pb2.RenewLeaseRequest.SerializeToString,
@@ -74,6 +79,14 @@ class LeaseServiceServicer(object):
     def AcquireLease(self, request, context):
         """AcquireLease makes the caller the only coordinator of a workflow. ABORTED with reason LEASE_CONFLICT and RetryInfo:
         another one holds it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StealLease(self, request, context):
+        """StealLease takes a workflow's lease over from whoever holds it; what the former holder still writes is refused. It is
+        for operators: steal, then release, and any orchestrator may go on with the workflow.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,6 +134,11 @@ def add_LeaseServiceServicer_to_server(servicer, server):
                     servicer.AcquireLease,
                     request_deserializer=onex_dot_v1_dot_lease__pb2.AcquireLeaseRequest.FromString,
                     response_serializer=onex_dot_v1_dot_lease__pb2.AcquireLeaseResponse.SerializeToString,
+            ),
+            'StealLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.StealLease,
+                    request_deserializer=onex_dot_v1_dot_lease__pb2.StealLeaseRequest.FromString,
+                    response_serializer=onex_dot_v1_dot_lease__pb2.StealLeaseResponse.SerializeToString,
             ),
             'RenewLease': grpc.unary_unary_rpc_method_handler(
                     servicer.RenewLease,
@@ -176,6 +194,33 @@ class LeaseService(object):
             '/onex.v1.LeaseService/AcquireLease',
             onex_dot_v1_dot_lease__pb2.AcquireLeaseRequest.SerializeToString,
             onex_dot_v1_dot_lease__pb2.AcquireLeaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StealLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onex.v1.LeaseService/StealLease',
+            onex_dot_v1_dot_lease__pb2.StealLeaseRequest.SerializeToString,
+            onex_dot_v1_dot_lease__pb2.StealLeaseResponse.FromString,
             options,
             channel_credentials,
             insecure,

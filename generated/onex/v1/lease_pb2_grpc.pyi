@@ -20,6 +20,10 @@ class LeaseServiceStub:
     """AcquireLease makes the caller the only coordinator of a workflow. ABORTED with reason LEASE_CONFLICT and RetryInfo:
     another one holds it.
     """
+    StealLease: _aio.UnaryUnaryMultiCallable[_lease_pb2.StealLeaseRequest, _lease_pb2.StealLeaseResponse]
+    """StealLease takes a workflow's lease over from whoever holds it; what the former holder still writes is refused. It is
+    for operators: steal, then release, and any orchestrator may go on with the workflow.
+    """
     RenewLease: _aio.UnaryUnaryMultiCallable[_lease_pb2.RenewLeaseRequest, _lease_pb2.RenewLeaseResponse]
     """RenewLease prolongs a lease. FAILED_PRECONDITION: it expired (LEASE_EXPIRED) or was taken over (STALE_FENCE)."""
     ReleaseLease: _aio.UnaryUnaryMultiCallable[_lease_pb2.ReleaseLeaseRequest, _lease_pb2.ReleaseLeaseResponse]
@@ -42,6 +46,16 @@ class LeaseServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_lease_pb2.AcquireLeaseResponse]:
         """AcquireLease makes the caller the only coordinator of a workflow. ABORTED with reason LEASE_CONFLICT and RetryInfo:
         another one holds it.
+        """
+
+    @_abc_1.abstractmethod
+    def StealLease(
+        self,
+        request: _lease_pb2.StealLeaseRequest,
+        context: _aio.ServicerContext[_lease_pb2.StealLeaseRequest, _abc.Awaitable[_lease_pb2.StealLeaseResponse]],
+    ) -> _abc.Awaitable[_lease_pb2.StealLeaseResponse]:
+        """StealLease takes a workflow's lease over from whoever holds it; what the former holder still writes is refused. It is
+        for operators: steal, then release, and any orchestrator may go on with the workflow.
         """
 
     @_abc_1.abstractmethod

@@ -91,7 +91,9 @@ class NodeOptions(_message.Message):
 
     @_builtins.property
     def emits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """emits are the rpcs of effects that a reducer may ask for by intents, as `package.Service/Rpc`."""
+        """emits are the rpcs of an effect that a reducer may ask for by intents, as `package.Service/Rpc`; all of one service,
+        since one effect node takes all intents of a reducer.
+        """
 
     def __init__(
         self,

@@ -10,10 +10,12 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from onex.v1 import action_pb2 as _action_pb2
+from onex.v1 import audit_pb2 as _audit_pb2
 from onex.v1 import common_pb2 as _common_pb2
 from onex.v1 import compute_pb2 as _compute_pb2
 from onex.v1 import effect_pb2 as _effect_pb2
 from onex.v1 import error_pb2 as _error_pb2
+from onex.v1 import history_pb2 as _history_pb2
 from onex.v1 import reducer_pb2 as _reducer_pb2
 import builtins as _builtins
 import sys
@@ -701,3 +703,111 @@ class GetWorkflowResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetWorkflowResponse: _TypeAlias = GetWorkflowResponse  # noqa: Y015
+
+@_typing.final
+class ListWorkflowHistoryRequest(_message.Message):
+    """ListWorkflowHistoryRequest asks for the states that a workflow has had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    AFTER_EPOCH_FIELD_NUMBER: _builtins.int
+    workflow_id: _builtins.str
+    """workflow_id is that of the workflow."""
+    after_epoch: _builtins.int
+    """after_epoch leaves out the epochs up to this one."""
+    def __init__(
+        self,
+        *,
+        workflow_id: _builtins.str = ...,
+        after_epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_epoch", b"after_epoch", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWorkflowHistoryRequest: _TypeAlias = ListWorkflowHistoryRequest  # noqa: Y015
+
+@_typing.final
+class ListWorkflowHistoryResponse(_message.Message):
+    """ListWorkflowHistoryResponse is one of the states that a workflow has had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entry(self) -> _history_pb2.HistoryEntry:
+        """entry is the state and who wrote it."""
+
+    def __init__(
+        self,
+        *,
+        entry: _history_pb2.HistoryEntry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWorkflowHistoryResponse: _TypeAlias = ListWorkflowHistoryResponse  # noqa: Y015
+
+@_typing.final
+class ListActionsRequest(_message.Message):
+    """ListActionsRequest asks for the audit trail of a workflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    workflow_id: _builtins.str
+    """workflow_id is that of the workflow."""
+    page_size: _builtins.int
+    """page_size is the largest number of actions: 1 to 1000; 100 where it is 0."""
+    page_token: _builtins.str
+    """page_token continues a list; empty at first."""
+    def __init__(
+        self,
+        *,
+        workflow_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActionsRequest: _TypeAlias = ListActionsRequest  # noqa: Y015
+
+@_typing.final
+class ListActionsResponse(_message.Message):
+    """ListActionsResponse is one page of actions, in the order in which they were recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token continues the list; empty on its last page."""
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedCompositeFieldContainer[_audit_pb2.AuditedAction]:
+        """actions are those of this page."""
+
+    def __init__(
+        self,
+        *,
+        actions: _abc.Iterable[_audit_pb2.AuditedAction] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActionsResponse: _TypeAlias = ListActionsResponse  # noqa: Y015

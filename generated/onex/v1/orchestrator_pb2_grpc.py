@@ -210,6 +210,16 @@ class WorkflowServiceStub(object):
                 request_serializer=onex_dot_v1_dot_orchestrator__pb2.GetWorkflowRequest.SerializeToString,
                 response_deserializer=onex_dot_v1_dot_orchestrator__pb2.GetWorkflowResponse.FromString,
                 _registered_method=True)
+        self.ListHistory = channel.unary_stream(
+                '/onex.v1.WorkflowService/ListHistory',
+                request_serializer=onex_dot_v1_dot_orchestrator__pb2.ListWorkflowHistoryRequest.SerializeToString,
+                response_deserializer=onex_dot_v1_dot_orchestrator__pb2.ListWorkflowHistoryResponse.FromString,
+                _registered_method=True)
+        self.ListActions = channel.unary_unary(
+                '/onex.v1.WorkflowService/ListActions',
+                request_serializer=onex_dot_v1_dot_orchestrator__pb2.ListActionsRequest.SerializeToString,
+                response_deserializer=onex_dot_v1_dot_orchestrator__pb2.ListActionsResponse.FromString,
+                _registered_method=True)
 
 
 class WorkflowServiceServicer(object):
@@ -223,6 +233,20 @@ class WorkflowServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListHistory(self, request, context):
+        """ListHistory streams the states that a workflow has had, by epoch; those that were pruned are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListActions(self, request, context):
+        """ListActions reads the audit trail of a workflow page by page: its actions, who issued them and what came of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkflowServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -230,6 +254,16 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.GetWorkflow,
                     request_deserializer=onex_dot_v1_dot_orchestrator__pb2.GetWorkflowRequest.FromString,
                     response_serializer=onex_dot_v1_dot_orchestrator__pb2.GetWorkflowResponse.SerializeToString,
+            ),
+            'ListHistory': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListHistory,
+                    request_deserializer=onex_dot_v1_dot_orchestrator__pb2.ListWorkflowHistoryRequest.FromString,
+                    response_serializer=onex_dot_v1_dot_orchestrator__pb2.ListWorkflowHistoryResponse.SerializeToString,
+            ),
+            'ListActions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListActions,
+                    request_deserializer=onex_dot_v1_dot_orchestrator__pb2.ListActionsRequest.FromString,
+                    response_serializer=onex_dot_v1_dot_orchestrator__pb2.ListActionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -260,6 +294,60 @@ class WorkflowService(object):
             '/onex.v1.WorkflowService/GetWorkflow',
             onex_dot_v1_dot_orchestrator__pb2.GetWorkflowRequest.SerializeToString,
             onex_dot_v1_dot_orchestrator__pb2.GetWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/onex.v1.WorkflowService/ListHistory',
+            onex_dot_v1_dot_orchestrator__pb2.ListWorkflowHistoryRequest.SerializeToString,
+            onex_dot_v1_dot_orchestrator__pb2.ListWorkflowHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListActions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onex.v1.WorkflowService/ListActions',
+            onex_dot_v1_dot_orchestrator__pb2.ListActionsRequest.SerializeToString,
+            onex_dot_v1_dot_orchestrator__pb2.ListActionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -76,6 +76,10 @@ class WorkflowServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetWorkflow: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetWorkflowRequest, _orchestrator_pb2.GetWorkflowResponse]
     """GetWorkflow reads the durable state of a workflow. NOT_FOUND: there is none."""
+    ListHistory: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.ListWorkflowHistoryRequest, _orchestrator_pb2.ListWorkflowHistoryResponse]
+    """ListHistory streams the states that a workflow has had, by epoch; those that were pruned are left out."""
+    ListActions: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListActionsRequest, _orchestrator_pb2.ListActionsResponse]
+    """ListActions reads the audit trail of a workflow page by page: its actions, who issued them and what came of them."""
 
 class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     """WorkflowService looks after workflows."""
@@ -87,5 +91,21 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_orchestrator_pb2.GetWorkflowRequest, _abc.Awaitable[_orchestrator_pb2.GetWorkflowResponse]],
     ) -> _abc.Awaitable[_orchestrator_pb2.GetWorkflowResponse]:
         """GetWorkflow reads the durable state of a workflow. NOT_FOUND: there is none."""
+
+    @_abc_1.abstractmethod
+    def ListHistory(
+        self,
+        request: _orchestrator_pb2.ListWorkflowHistoryRequest,
+        context: _aio.ServicerContext[_orchestrator_pb2.ListWorkflowHistoryRequest, _abc.AsyncIterator[_orchestrator_pb2.ListWorkflowHistoryResponse]],
+    ) -> _abc.AsyncIterator[_orchestrator_pb2.ListWorkflowHistoryResponse]:
+        """ListHistory streams the states that a workflow has had, by epoch; those that were pruned are left out."""
+
+    @_abc_1.abstractmethod
+    def ListActions(
+        self,
+        request: _orchestrator_pb2.ListActionsRequest,
+        context: _aio.ServicerContext[_orchestrator_pb2.ListActionsRequest, _abc.Awaitable[_orchestrator_pb2.ListActionsResponse]],
+    ) -> _abc.Awaitable[_orchestrator_pb2.ListActionsResponse]:
+        """ListActions reads the audit trail of a workflow page by page: its actions, who issued them and what came of them."""
 
 def add_WorkflowServiceServicer_to_server(servicer: WorkflowServiceServicer, server: _aio.Server) -> None: ...

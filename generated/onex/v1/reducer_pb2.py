@@ -24,30 +24,35 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from onex.v1 import common_pb2 as onex_dot_v1_dot_common__pb2
+from onex.v1 import history_pb2 as onex_dot_v1_dot_history__pb2
 from onex.v1 import intent_pb2 as onex_dot_v1_dot_intent__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15onex/v1/reducer.proto\x12\x07onex.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/common.proto\x1a\x14onex/v1/intent.proto\"$\n\x0fReductionConfig\x12\x11\n\tstate_key\x18\x01 \x01(\t\">\n\x0cReducerInput\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x1e\n\x07payload\x18\x02 \x01(\x0b\x32\r.onex.v1.Data\"\xcf\x01\n\x14ModelContractReducer\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x32\n\x10reduction_config\x18\x02 \x01(\x0b\x32\x18.onex.v1.ReductionConfig\x12)\n\ninput_data\x18\x03 \x01(\x0b\x32\x15.onex.v1.ReducerInput\x12\x11\n\taction_id\x18\x04 \x01(\t\x12-\n\tissued_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\rStateMetadata\x12\x16\n\x0eprevious_state\x18\x01 \x01(\t\x12\x11\n\tnew_state\x18\x02 \x01(\t\x12\x12\n\ntransition\x18\x03 \x01(\t\x12\x17\n\x0fintents_emitted\x18\x04 \x01(\r\x12\x0f\n\x07version\x18\x05 \x01(\x04\"\xcd\x01\n\x12ModelReducerOutput\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12&\n\x0f\x61ggregated_data\x18\x02 \x01(\x0b\x32\r.onex.v1.Data\x12.\n\x0estate_metadata\x18\x03 \x01(\x0b\x32\x16.onex.v1.StateMetadata\x12%\n\x07intents\x18\x04 \x03(\x0b\x32\x14.onex.v1.ModelIntent\x12 \n\tresponses\x18\x05 \x03(\x0b\x32\r.onex.v1.Data\"$\n\x0fGetStateRequest\x12\x11\n\tstate_key\x18\x01 \x01(\t\"A\n\x10GetStateResponse\x12\x1c\n\x05state\x18\x01 \x01(\x0b\x32\r.onex.v1.Data\x12\x0f\n\x07version\x18\x02 \x01(\x04\x32\xf8\x01\n\x12ReducerNodeService\x12N\n\x10\x45xecuteReduction\x12\x1d.onex.v1.ModelContractReducer\x1a\x1b.onex.v1.ModelReducerOutput\x12Q\n\x0fStreamReduction\x12\x1d.onex.v1.ModelContractReducer\x1a\x1b.onex.v1.ModelReducerOutput(\x01\x30\x01\x12?\n\x08GetState\x12\x18.onex.v1.GetStateRequest\x1a\x19.onex.v1.GetStateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15onex/v1/reducer.proto\x12\x07onex.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/common.proto\x1a\x15onex/v1/history.proto\x1a\x14onex/v1/intent.proto\"$\n\x0fReductionConfig\x12\x11\n\tstate_key\x18\x01 \x01(\t\">\n\x0cReducerInput\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x1e\n\x07payload\x18\x02 \x01(\x0b\x32\r.onex.v1.Data\"\xcf\x01\n\x14ModelContractReducer\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x32\n\x10reduction_config\x18\x02 \x01(\x0b\x32\x18.onex.v1.ReductionConfig\x12)\n\ninput_data\x18\x03 \x01(\x0b\x32\x15.onex.v1.ReducerInput\x12\x11\n\taction_id\x18\x04 \x01(\t\x12-\n\tissued_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\rStateMetadata\x12\x16\n\x0eprevious_state\x18\x01 \x01(\t\x12\x11\n\tnew_state\x18\x02 \x01(\t\x12\x12\n\ntransition\x18\x03 \x01(\t\x12\x17\n\x0fintents_emitted\x18\x04 \x01(\r\x12\x0f\n\x07version\x18\x05 \x01(\x04\"\xcd\x01\n\x12ModelReducerOutput\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12&\n\x0f\x61ggregated_data\x18\x02 \x01(\x0b\x32\r.onex.v1.Data\x12.\n\x0estate_metadata\x18\x03 \x01(\x0b\x32\x16.onex.v1.StateMetadata\x12%\n\x07intents\x18\x04 \x03(\x0b\x32\x14.onex.v1.ModelIntent\x12 \n\tresponses\x18\x05 \x03(\x0b\x32\r.onex.v1.Data\"$\n\x0fGetStateRequest\x12\x11\n\tstate_key\x18\x01 \x01(\t\"A\n\x10GetStateResponse\x12\x1c\n\x05state\x18\x01 \x01(\x0b\x32\r.onex.v1.Data\x12\x0f\n\x07version\x18\x02 \x01(\x04\"C\n\x17ListStateHistoryRequest\x12\x11\n\tstate_key\x18\x01 \x01(\t\x12\x15\n\rafter_version\x18\x02 \x01(\x04\"@\n\x18ListStateHistoryResponse\x12$\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x15.onex.v1.HistoryEntry2\xce\x02\n\x12ReducerNodeService\x12N\n\x10\x45xecuteReduction\x12\x1d.onex.v1.ModelContractReducer\x1a\x1b.onex.v1.ModelReducerOutput\x12Q\n\x0fStreamReduction\x12\x1d.onex.v1.ModelContractReducer\x1a\x1b.onex.v1.ModelReducerOutput(\x01\x30\x01\x12?\n\x08GetState\x12\x18.onex.v1.GetStateRequest\x1a\x19.onex.v1.GetStateResponse\x12T\n\x0bListHistory\x12 .onex.v1.ListStateHistoryRequest\x1a!.onex.v1.ListStateHistoryResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'onex.v1.reducer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REDUCTIONCONFIG']._serialized_start=111
-  _globals['_REDUCTIONCONFIG']._serialized_end=147
-  _globals['_REDUCERINPUT']._serialized_start=149
-  _globals['_REDUCERINPUT']._serialized_end=211
-  _globals['_MODELCONTRACTREDUCER']._serialized_start=214
-  _globals['_MODELCONTRACTREDUCER']._serialized_end=421
-  _globals['_STATEMETADATA']._serialized_start=423
-  _globals['_STATEMETADATA']._serialized_end=543
-  _globals['_MODELREDUCEROUTPUT']._serialized_start=546
-  _globals['_MODELREDUCEROUTPUT']._serialized_end=751
-  _globals['_GETSTATEREQUEST']._serialized_start=753
-  _globals['_GETSTATEREQUEST']._serialized_end=789
-  _globals['_GETSTATERESPONSE']._serialized_start=791
-  _globals['_GETSTATERESPONSE']._serialized_end=856
-  _globals['_REDUCERNODESERVICE']._serialized_start=859
-  _globals['_REDUCERNODESERVICE']._serialized_end=1107
+  _globals['_REDUCTIONCONFIG']._serialized_start=134
+  _globals['_REDUCTIONCONFIG']._serialized_end=170
+  _globals['_REDUCERINPUT']._serialized_start=172
+  _globals['_REDUCERINPUT']._serialized_end=234
+  _globals['_MODELCONTRACTREDUCER']._serialized_start=237
+  _globals['_MODELCONTRACTREDUCER']._serialized_end=444
+  _globals['_STATEMETADATA']._serialized_start=446
+  _globals['_STATEMETADATA']._serialized_end=566
+  _globals['_MODELREDUCEROUTPUT']._serialized_start=569
+  _globals['_MODELREDUCEROUTPUT']._serialized_end=774
+  _globals['_GETSTATEREQUEST']._serialized_start=776
+  _globals['_GETSTATEREQUEST']._serialized_end=812
+  _globals['_GETSTATERESPONSE']._serialized_start=814
+  _globals['_GETSTATERESPONSE']._serialized_end=879
+  _globals['_LISTSTATEHISTORYREQUEST']._serialized_start=881
+  _globals['_LISTSTATEHISTORYREQUEST']._serialized_end=948
+  _globals['_LISTSTATEHISTORYRESPONSE']._serialized_start=950
+  _globals['_LISTSTATEHISTORYRESPONSE']._serialized_end=1014
+  _globals['_REDUCERNODESERVICE']._serialized_start=1017
+  _globals['_REDUCERNODESERVICE']._serialized_end=1351
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from onex.v1 import common_pb2 as _common_pb2
+from onex.v1 import history_pb2 as _history_pb2
 from onex.v1 import intent_pb2 as _intent_pb2
 import builtins as _builtins
 import sys
@@ -252,3 +253,53 @@ class GetStateResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStateResponse: _TypeAlias = GetStateResponse  # noqa: Y015
+
+@_typing.final
+class ListStateHistoryRequest(_message.Message):
+    """ListStateHistoryRequest asks for the states that an entity has had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_KEY_FIELD_NUMBER: _builtins.int
+    AFTER_VERSION_FIELD_NUMBER: _builtins.int
+    state_key: _builtins.str
+    """state_key names the entity."""
+    after_version: _builtins.int
+    """after_version leaves out the versions up to this one."""
+    def __init__(
+        self,
+        *,
+        state_key: _builtins.str = ...,
+        after_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_version", b"after_version", "state_key", b"state_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStateHistoryRequest: _TypeAlias = ListStateHistoryRequest  # noqa: Y015
+
+@_typing.final
+class ListStateHistoryResponse(_message.Message):
+    """ListStateHistoryResponse is one of the states that an entity has had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entry(self) -> _history_pb2.HistoryEntry:
+        """entry is the state and who wrote it."""
+
+    def __init__(
+        self,
+        *,
+        entry: _history_pb2.HistoryEntry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStateHistoryResponse: _TypeAlias = ListStateHistoryResponse  # noqa: Y015

@@ -50,6 +50,11 @@ class ReducerNodeServiceStub(object):
                 request_serializer=onex_dot_v1_dot_reducer__pb2.GetStateRequest.SerializeToString,
                 response_deserializer=onex_dot_v1_dot_reducer__pb2.GetStateResponse.FromString,
                 _registered_method=True)
+        self.ListHistory = channel.unary_stream(
+                '/onex.v1.ReducerNodeService/ListHistory',
+                request_serializer=onex_dot_v1_dot_reducer__pb2.ListStateHistoryRequest.SerializeToString,
+                response_deserializer=onex_dot_v1_dot_reducer__pb2.ListStateHistoryResponse.FromString,
+                _registered_method=True)
 
 
 class ReducerNodeServiceServicer(object):
@@ -80,6 +85,13 @@ class ReducerNodeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListHistory(self, request, context):
+        """ListHistory streams the states that an entity has had, by version; those that were pruned are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReducerNodeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -97,6 +109,11 @@ def add_ReducerNodeServiceServicer_to_server(servicer, server):
                     servicer.GetState,
                     request_deserializer=onex_dot_v1_dot_reducer__pb2.GetStateRequest.FromString,
                     response_serializer=onex_dot_v1_dot_reducer__pb2.GetStateResponse.SerializeToString,
+            ),
+            'ListHistory': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListHistory,
+                    request_deserializer=onex_dot_v1_dot_reducer__pb2.ListStateHistoryRequest.FromString,
+                    response_serializer=onex_dot_v1_dot_reducer__pb2.ListStateHistoryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -181,6 +198,33 @@ class ReducerNodeService(object):
             '/onex.v1.ReducerNodeService/GetState',
             onex_dot_v1_dot_reducer__pb2.GetStateRequest.SerializeToString,
             onex_dot_v1_dot_reducer__pb2.GetStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/onex.v1.ReducerNodeService/ListHistory',
+            onex_dot_v1_dot_reducer__pb2.ListStateHistoryRequest.SerializeToString,
+            onex_dot_v1_dot_reducer__pb2.ListStateHistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,6 +27,8 @@ class ReducerNodeServiceStub:
     """
     GetState: _aio.UnaryUnaryMultiCallable[_reducer_pb2.GetStateRequest, _reducer_pb2.GetStateResponse]
     """GetState reads the state of one entity."""
+    ListHistory: _aio.UnaryStreamMultiCallable[_reducer_pb2.ListStateHistoryRequest, _reducer_pb2.ListStateHistoryResponse]
+    """ListHistory streams the states that an entity has had, by version; those that were pruned are left out."""
 
 class ReducerNodeServiceServicer(metaclass=_abc_1.ABCMeta):
     """ReducerNodeService is served by every REDUCER node."""
@@ -59,5 +61,13 @@ class ReducerNodeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_reducer_pb2.GetStateRequest, _abc.Awaitable[_reducer_pb2.GetStateResponse]],
     ) -> _abc.Awaitable[_reducer_pb2.GetStateResponse]:
         """GetState reads the state of one entity."""
+
+    @_abc_1.abstractmethod
+    def ListHistory(
+        self,
+        request: _reducer_pb2.ListStateHistoryRequest,
+        context: _aio.ServicerContext[_reducer_pb2.ListStateHistoryRequest, _abc.AsyncIterator[_reducer_pb2.ListStateHistoryResponse]],
+    ) -> _abc.AsyncIterator[_reducer_pb2.ListStateHistoryResponse]:
+        """ListHistory streams the states that an entity has had, by version; those that were pruned are left out."""
 
 def add_ReducerNodeServiceServicer_to_server(servicer: ReducerNodeServiceServicer, server: _aio.Server) -> None: ...

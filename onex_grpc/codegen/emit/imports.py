@@ -72,10 +72,14 @@ class Imports:
 
     def _alias(self, module: str) -> str:
         if module not in self._modules:
-            alias = f"_{module.rpartition('.')[2]}"
-            if alias in self._modules.values():
-                alias = f"_{module.replace('.', '_')}"
-            while alias in self._modules.values():
+            # Two underscores at the start would mean another name within a class.
+            alias = f"_{module.rpartition('.')[2].lstrip('_')}"
+            if self._is_taken(alias):
+                alias = f"_{module.replace('.', '_').lstrip('_')}"
+            while self._is_taken(alias):
                 alias += "_"
             self._modules[module] = alias
         return self._modules[module]
+
+    def _is_taken(self, alias: str) -> bool:
+        return alias == _FROZEN[1] or alias in self._modules.values()

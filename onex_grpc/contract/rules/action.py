@@ -15,9 +15,10 @@ from onex_grpc.contract.rule import (
     one_of,
     optional_uuid,
     present,
-    unbuilt,
+    text,
     uuid,
 )
+from onex_grpc.contract.rules.common import LARGEST_VERSION
 from onex_grpc.errors import Violation
 
 if TYPE_CHECKING:
@@ -25,20 +26,19 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-_UNBUILT_TYPES: Final[Mapping[int, str]] = {
-    action_pb2.ACTION_TYPE_CHECKPOINT_STATE: "CHECKPOINT_STATE is not built: no pinned epochs",
-    action_pb2.ACTION_TYPE_ROLLBACK_STATE: "ROLLBACK_STATE is not built: no way back yet",
-}
 _NEED_EPOCH: Final = (
     action_pb2.ACTION_TYPE_START_WORKFLOW,
     action_pb2.ACTION_TYPE_UPDATE_STATE,
     action_pb2.ACTION_TYPE_CHECKPOINT_STATE,
     action_pb2.ACTION_TYPE_ROLLBACK_STATE,
 )
-_NEED_STATE: Final = (
-    action_pb2.ACTION_TYPE_START_WORKFLOW,
-    action_pb2.ACTION_TYPE_UPDATE_STATE,
-)
+_COMMAND_OF: Final[Mapping[int, str]] = {
+    action_pb2.ACTION_TYPE_START_WORKFLOW: "state",
+    action_pb2.ACTION_TYPE_UPDATE_STATE: "state",
+    action_pb2.ACTION_TYPE_CHECKPOINT_STATE: "checkpoint",
+    action_pb2.ACTION_TYPE_ROLLBACK_STATE: "rollback",
+}
+_OF_THE_WORKFLOW: Final = frozenset(_COMMAND_OF.values())
 
 
 def _epoch_given(message: Message, found: Found) -> None:
@@ -67,15 +67,18 @@ def _command_agrees(message: Message, found: Found) -> None:
         return
     if command is None:
         return
-    if action.action_type in _NEED_STATE and command != "state":
+    needed = _COMMAND_OF.get(action.action_type, command)
+    if command != needed:
         found.append(
-            Violation(f"command_payload.{command}", "does not fit; the command is `state`")
+            Violation(f"command_payload.{command}", f"does not fit; the command is `{needed}`")
         )
-    elif action.action_type == action_pb2.ACTION_TYPE_DELEGATE_TASK and command == "state":
+    elif action.action_type == action_pb2.ACTION_TYPE_DELEGATE_TASK and command in _OF_THE_WORKFLOW:
         found.append(
-            Violation("command_payload.state", "does not fit; delegate effect, compute or reducer")
+            Violation(
+                f"command_payload.{command}", "does not fit; delegate effect, compute or reducer"
+            )
         )
-    _aimed_at(action, "orchestrator" if command == "state" else command, found)
+    _aimed_at(action, "orchestrator" if command in _OF_THE_WORKFLOW else command, found)
 
 
 def _aimed_at(action: action_pb2.ModelAction, kind: str, found: Found) -> None:
@@ -88,11 +91,19 @@ def _aimed_at(action: action_pb2.ModelAction, kind: str, found: Found) -> None:
         )
 
 
+def _goal_given(message: Message, found: Found) -> None:
+    rollback = cast("action_pb2.RollbackCommand", message)
+    goal = rollback.WhichOneof("to")
+    if goal == "epoch" and not 1 <= rollback.epoch <= LARGEST_VERSION:
+        found.append(Violation("epoch", "is none that a state was written in; give 1 or more"))
+    elif goal == "checkpoint" and not 1 <= len(rollback.checkpoint) <= 200:
+        found.append(Violation("checkpoint", "is no name; give 1 to 200 characters"))
+
+
 RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
     action_pb2.ModelAction: (
         uuid("action_id"),
         chosen("action_type"),
-        unbuilt("action_type", _UNBUILT_TYPES),
         uuid("lease_id"),
         _epoch_given,
         matching("target_node", TARGET_PATTERN),
@@ -106,4 +117,6 @@ RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
         optional_uuid("parent_action_id"),
     ),
     action_pb2.ActionPayload: (one_of("command"),),
+    action_pb2.CheckpointCommand: (text("name", 200),),
+    action_pb2.RollbackCommand: (one_of("to"), _goal_given),
 }

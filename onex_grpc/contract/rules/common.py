@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 WORKFLOW_ID: Final = r"[A-Za-z0-9._:-]{1,128}"
+LARGEST_VERSION: Final = 2**63 - 1
 VISIBLE_ASCII: Final = r"[!-~]{1,200}"
 
 _LONGEST_METADATA_VALUE: Final = 4096

@@ -13,6 +13,7 @@ from onex_grpc.contract.rule import (
     between,
     count,
     each_matching,
+    each_uuid,
     matching,
     one_of,
     optional_matching,
@@ -78,6 +79,14 @@ def _no_reads(message: Message, found: Found) -> None:
         found.append(Violation("payload.file.read", "reads; an intent only writes"))
 
 
+def _some_or_all(message: Message, found: Found) -> None:
+    request = cast("intent_pb2.RedriveIntentsRequest", message)
+    if request.all and request.intent_ids:
+        found.append(Violation("all", "does not go with intent_ids; set one of them"))
+    elif not request.all and not request.intent_ids:
+        found.append(Violation("intent_ids", "is empty; name some, or set all"))
+
+
 RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
     intent_pb2.ModelIntent: (
         uuid("intent_id"),
@@ -101,6 +110,11 @@ RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
     intent_pb2.TakeIntentsComplete: (_CLAIM_TOKEN,),
     intent_pb2.TakeIntentsFail: (_CLAIM_TOKEN, present("error")),
     intent_pb2.TakeIntentsExtend: (_CLAIM_TOKEN,),
+    intent_pb2.RedriveIntentsRequest: (
+        count("intent_ids", 0, 1000),
+        each_uuid("intent_ids"),
+        _some_or_all,
+    ),
     intent_pb2.ListIntentsRequest: (
         among(
             "status",
@@ -109,6 +123,7 @@ RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
                 intent_pb2.INTENT_STATUS_IN_FLIGHT,
                 intent_pb2.INTENT_STATUS_COMPLETED,
                 intent_pb2.INTENT_STATUS_DEAD,
+                intent_pb2.INTENT_STATUS_CANCELLED,
             ),
         ),
         between("page_size", 0, 1000),

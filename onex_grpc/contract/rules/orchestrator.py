@@ -9,6 +9,7 @@ from onex_grpc.contract.node import TARGET_PATTERN
 from onex_grpc.contract.rule import (
     Found,
     Rule,
+    between,
     chosen,
     count,
     each_matching,
@@ -20,7 +21,7 @@ from onex_grpc.contract.rule import (
     text,
     unbuilt,
 )
-from onex_grpc.contract.rules.common import WORKFLOW_ID
+from onex_grpc.contract.rules.common import LARGEST_VERSION, WORKFLOW_ID
 from onex_grpc.contract.rules.lease import FENCE
 from onex_grpc.errors import Violation
 
@@ -136,4 +137,13 @@ RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
         present("action"),
     ),
     orchestrator_pb2.GetWorkflowRequest: (_WORKFLOW,),
+    orchestrator_pb2.ListWorkflowHistoryRequest: (
+        _WORKFLOW,
+        between("after_epoch", 0, LARGEST_VERSION),
+    ),
+    orchestrator_pb2.ListActionsRequest: (
+        _WORKFLOW,
+        between("page_size", 0, 1000),
+        text("page_token", 200, shortest=0),
+    ),
 }

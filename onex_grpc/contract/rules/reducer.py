@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onex.v1 import reducer_pb2
-from onex_grpc.contract.rule import Rule, optional_uuid, present, text
+from onex_grpc.contract.rule import Rule, between, optional_uuid, present, text
+from onex_grpc.contract.rules.common import LARGEST_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,4 +25,8 @@ RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
     reducer_pb2.ReductionConfig: (_STATE_KEY,),
     reducer_pb2.ReducerInput: (text("action", 128),),
     reducer_pb2.GetStateRequest: (_STATE_KEY,),
+    reducer_pb2.ListStateHistoryRequest: (
+        _STATE_KEY,
+        between("after_version", 0, LARGEST_VERSION),
+    ),
 }

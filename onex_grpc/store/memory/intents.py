@@ -27,7 +27,7 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
     for intent in new:
         if intent.intent_id in tx.tables.intent_ids:
             raise ids_in_use(new)
-        sequence = len(tx.tables.intent_ids) + 1
+        sequence = tx.next_number("intent")
         held_back = _first_of(tx, intent.order_key) is not None
         row = Intent(
             sequence=sequence,
@@ -42,6 +42,7 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
             payload=intent.payload,
         )
         tx.put(tx.tables.intent_ids, intent.intent_id, sequence)
+        _count(tx, IntentState.PENDING, intent.priority, 1)
         tx.put(tx.tables.queue, sequence, row)
     tx.changes.ready = True
 
@@ -67,6 +68,7 @@ def claim(tx: Transaction, worker: str, limit: int, visibility_us: int) -> Seque
     ]
     for row in taken:
         tx.put(tx.tables.queue, row.sequence, row)
+        _move(tx, IntentState.PENDING, IntentState.IN_FLIGHT, row.priority)
     if taken:
         tx.changes.due(visible_us)
     if len(taken) < limit:
@@ -97,6 +99,7 @@ def fail(tx: Transaction, token: str, error: bytes, retry_in_us: int | None) -> 
         last_error=error,
     )
     tx.put(tx.tables.queue, row.sequence, waiting)
+    _move(tx, IntentState.IN_FLIGHT, IntentState.PENDING, row.priority)
     tx.changes.due(again_us)
     return IntentState.PENDING
 
@@ -118,6 +121,7 @@ def release(tx: Transaction, claim_tokens: Sequence[str]) -> None:
         row = _held(tx, token)
         if row is not None:
             _make_ready(tx, replace(row, attempts=row.attempts - 1))
+            _move(tx, IntentState.IN_FLIGHT, IntentState.PENDING, row.priority)
     tx.changes.ready = True
 
 
@@ -129,6 +133,59 @@ def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
         if is_of_worker and (row.sequence, row.nonce) not in kept:
             _try_again(tx, row)
     tx.changes.ready = True
+
+
+def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
+    """Ends intents that nobody has taken; returns how many."""
+    found = (tx.tables.queue.get(tx.tables.intent_ids.get(name, -1)) for name in intent_ids)
+    waiting = [row for row in found if row is not None and row.stage is not Stage.IN_FLIGHT]
+    for row in waiting:
+        # Not as it stood at first: one that ends before it may have let it go.
+        now = tx.tables.queue[row.sequence]
+        _finish(tx, replace(now, stage=Stage.CANCELLED, timed_us=tx.now_us))
+        _move(tx, IntentState.PENDING, IntentState.CANCELLED, row.priority)
+    return len(waiting)
+
+
+def redrive(tx: Transaction, intent_ids: Sequence[str]) -> int:
+    """Gives dead intents all their attempts again; returns how many."""
+    sequences = sorted({tx.tables.intent_ids.get(name, -1) for name in intent_ids})
+    found = [tx.tables.finished.get(sequence) for sequence in sequences]
+    return _redrive(tx, [row for row in found if row and row.stage is Stage.DEAD])
+
+
+def redrive_dead(tx: Transaction, limit: int) -> int:
+    """Gives the oldest dead intents all their attempts again; returns how many."""
+    dead = [row for row in tx.tables.finished.values() if row.stage is Stage.DEAD]
+    dead.sort(key=lambda row: row.sequence)
+    return _redrive(tx, dead[: max(0, limit)])
+
+
+def _redrive(tx: Transaction, dead: Sequence[Intent]) -> int:
+    for row in dead:
+        held_back = _first_of(tx, row.order_key) is not None
+        again = replace(
+            row,
+            stage=Stage.BLOCKED if held_back else Stage.READY,
+            rank_us=rank_us(row.priority, tx.now_us),
+            attempts=0,
+            redrives=row.redrives + 1,
+        )
+        tx.remove(tx.tables.finished, row.sequence)
+        tx.put(tx.tables.queue, row.sequence, again)
+        _move(tx, IntentState.DEAD, IntentState.PENDING, row.priority)
+        tx.changes.ready = True
+    return len(dead)
+
+
+def _count(tx: Transaction, state: IntentState, priority: int, count: int) -> None:
+    key = (state.value, priority)
+    tx.put(tx.tables.tally, key, tx.tables.tally.get(key, 0) + count)
+
+
+def _move(tx: Transaction, before: IntentState, after: IntentState, priority: int) -> None:
+    _count(tx, before, priority, -1)
+    _count(tx, after, priority, 1)
 
 
 def _promote_due(tx: Transaction) -> None:
@@ -146,6 +203,7 @@ def _try_again(tx: Transaction, row: Intent) -> None:
         _bury(tx, row, vanished(row.attempts))
     else:
         _make_ready(tx, row)
+        _move(tx, IntentState.IN_FLIGHT, IntentState.PENDING, row.priority)
 
 
 def _make_ready(tx: Transaction, row: Intent) -> None:
@@ -156,12 +214,14 @@ def _complete(tx: Transaction, token: str) -> bool:
     row = _held(tx, token)
     if row is None:
         return False
-    _finish(tx, replace(row, stage=Stage.COMPLETED))
+    _finish(tx, replace(row, stage=Stage.COMPLETED, timed_us=tx.now_us))
+    _move(tx, IntentState.IN_FLIGHT, IntentState.COMPLETED, row.priority)
     return True
 
 
 def _bury(tx: Transaction, row: Intent, error: bytes) -> None:
-    _finish(tx, replace(row, stage=Stage.DEAD, last_error=error))
+    _finish(tx, replace(row, stage=Stage.DEAD, last_error=error, timed_us=tx.now_us))
+    _move(tx, IntentState.IN_FLIGHT, IntentState.DEAD, row.priority)
 
 
 def _finish(tx: Transaction, row: Intent) -> None:
@@ -201,4 +261,5 @@ def _claimed(row: Intent) -> ClaimedIntent:
         payload=row.payload,
         traceparent=row.traceparent,
         visible_us=row.timed_us,
+        redrives=row.redrives,
     )

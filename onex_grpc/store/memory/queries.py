@@ -6,6 +6,7 @@ from bisect import bisect_right
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from onex_grpc.store import tally
 from onex_grpc.store.keys import WORKFLOW_PREFIX, workflow_key
 from onex_grpc.store.memory.tables import Stage
 from onex_grpc.store.model import (
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from onex_grpc.store.lease_rules import LeaseRow
     from onex_grpc.store.memory.tables import Tables
+    from onex_grpc.store.model import RecordedAction
 
 _SHOWN: Final = {
     Stage.READY: IntentState.PENDING,
@@ -31,6 +33,7 @@ _SHOWN: Final = {
     Stage.IN_FLIGHT: IntentState.IN_FLIGHT,
     Stage.COMPLETED: IntentState.COMPLETED,
     Stage.DEAD: IntentState.DEAD,
+    Stage.CANCELLED: IntentState.CANCELLED,
 }
 
 
@@ -49,6 +52,12 @@ def state(tables: Tables, key: str) -> StateRow:
     """The present state of a key."""
     row = tables.states.get(key)
     return StateRow(row.version, row.state, row.state_type) if row else StateRow(0, b"", "")
+
+
+def action(tables: Tables, scope: str, action_id: str) -> RecordedAction | None:
+    """The recorded outcome of an action."""
+    row = tables.actions.get((scope, action_id))
+    return None if row is None else row.recorded
 
 
 def open_work(tables: Tables, prefix: str, now_us: int) -> Sequence[OpenWork]:
@@ -72,18 +81,19 @@ def intents(tables: Tables, state: IntentState, after: int, limit: int) -> Seque
 
 
 def queue_stats(tables: Tables, now_us: int) -> QueueStats:
-    """Counts of the queue."""
-    pending = [
-        row.created_us for row in tables.queue.values() if _SHOWN[row.stage] is IntentState.PENDING
-    ]
-    dead = sum(row.stage is Stage.DEAD for row in tables.finished.values())
-    return QueueStats(
-        pending=len(pending),
-        in_flight=len(tables.queue) - len(pending),
-        completed=len(tables.finished) - dead,
-        dead=dead,
-        oldest_pending_us=max(0, now_us - min(pending)) if pending else None,
-    )
+    """The figures of the queue."""
+    waiting = [row for row in tables.queue.values() if _SHOWN[row.stage] is IntentState.PENDING]
+    since: dict[int, int | None] = {}
+    for row in sorted(waiting, key=lambda row: (row.rank_us, row.sequence), reverse=True):
+        if row.stage is Stage.READY:
+            # The one that is served first, as the others find it without looking at all.
+            since[row.priority] = row.created_us
+    for row in waiting:
+        if row.stage is not Stage.READY:
+            known = since.get(row.priority)
+            since[row.priority] = min(row.created_us, known or row.created_us)
+    rows = [(*key, count) for key, count in tables.tally.items()]
+    return tally.queue_stats(rows, since, now_us)
 
 
 def events(tables: Tables, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:

@@ -23,7 +23,7 @@ def publish(tx: Transaction, event: NewEvent) -> StoredEvent:
     if known is not None:
         check_repeat(known, event)
         return known
-    stored = StoredEvent(len(tx.tables.events) + 1, event.payload, tx.now_us)
+    stored = StoredEvent(tx.next_number("event"), event.payload, tx.now_us)
     tx.put(tx.tables.events, key, stored)
     if event.topic not in tx.tables.topics:
         tx.put(tx.tables.topics, event.topic, [])
@@ -36,6 +36,7 @@ def record_outcome(tx: Transaction, key: str, outcome: IdempotencyRecord) -> Ide
     """Records an outcome; returns the one that was there first."""
     if key not in tx.tables.outcomes:
         tx.put(tx.tables.outcomes, key, outcome)
+        tx.put(tx.tables.recorded_us, key, tx.now_us)
     return tx.tables.outcomes[key]
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onex_grpc.errors import LeaseExpiredError, LeaseValidationError, StaleFenceError, StoreError
-from onex_grpc.store.commit_rules import check_same, check_version
+from onex_grpc.store.commit_rules import check_same, check_version, first_action
 from onex_grpc.store.keys import new_id, workflow_key
 from onex_grpc.store.lease_rules import (
     LeaseRow,
@@ -14,32 +14,46 @@ from onex_grpc.store.lease_rules import (
     check_guard,
     check_release,
     is_repeat,
+    is_stolen_before,
 )
 from onex_grpc.store.memory import intents
-from onex_grpc.store.memory.tables import State
-from onex_grpc.store.model import Committed, RecordedAction, Replayed, Started
+from onex_grpc.store.memory.tables import Action, State, Version
+from onex_grpc.store.model import (
+    Committed,
+    HistoryEntry,
+    LoggedAction,
+    RecordedAction,
+    Replayed,
+    Started,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onex_grpc.store.memory.transaction import Transaction
-    from onex_grpc.store.model import ActionRecord, Commit, Guard, LeaseGrant, LeaseRequest
+    from onex_grpc.store.model import (
+        ActionRecord,
+        Checkpoint,
+        Commit,
+        Guard,
+        LeaseGrant,
+        LeaseRequest,
+    )
 
 
 def acquire(tx: Transaction, request: LeaseRequest) -> LeaseGrant:
     """Grants a lease with a new fence, or the same one to a repeat of its request."""
     row = tx.tables.leases.get(request.workflow_id)
     if row is None or not is_repeat(row, request, tx.now_us):
-        row = LeaseRow(
-            workflow_id=request.workflow_id,
-            fence=tx.next_fence(above=row.fence if row else 0),
-            lease_id=new_id(tx.now_us),
-            request_id=request.request_id,
-            holder=request.holder,
-            ttl_us=request.ttl_us,
-            expires_us=tx.now_us + request.ttl_us,
-        )
-        tx.put(tx.tables.leases, row.workflow_id, row)
+        row = _issue(tx, row, request)
+    return row.grant(tx.now_us, _epoch(tx, request.workflow_id))
+
+
+def steal(tx: Transaction, request: LeaseRequest) -> LeaseGrant:
+    """Grants a lease with a new fence whoever holds the last one."""
+    row = tx.tables.leases.get(request.workflow_id)
+    if row is None or not is_stolen_before(row, request, tx.now_us):
+        row = _issue(tx, row, request)
     return row.grant(tx.now_us, _epoch(tx, request.workflow_id))
 
 
@@ -75,17 +89,17 @@ def commit(tx: Transaction, change: Commit) -> Committed | Replayed:
     """Writes one change with all that belongs to it: known actions first, then the guard, then the
     version.
     """
-    known = _find_known(tx, change.actions)
-    return Replayed(known) if known else _write(tx, change)
+    known = find_known(tx, change.actions)
+    return Replayed(known) if known else write(tx, change)
 
 
 def acquire_and_start(tx: Transaction, request: LeaseRequest, start: Commit) -> Started | Replayed:
     """Grants a lease and writes the first change under it."""
-    known = _find_known(tx, start.actions)
+    known = find_known(tx, start.actions)
     if known:
         return Replayed(known)
     lease = acquire(tx, request)
-    written = _write(tx, replace(start, guard=lease.guard))
+    written = write(tx, replace(start, guard=lease.guard))
     return Started(lease=replace(lease, epoch=written.version), version=written.version)
 
 
@@ -93,13 +107,14 @@ def record_failure(
     tx: Transaction, action: ActionRecord, error: bytes, guard: Guard | None
 ) -> None:
     """Records the final failure of an action; one that is known keeps its first outcome."""
-    if _find_known(tx, (action,)) is None:
+    if find_known(tx, (action,)) is None:
         if guard is not None:
             raise_guard(tx, guard)
-        _record(tx, action, b"", error, _epoch(tx, action.scope))
+        _record(tx, action, (b"", error, _epoch(tx, action.scope)), guard)
 
 
-def _write(tx: Transaction, change: Commit) -> Committed:
+def write(tx: Transaction, change: Commit) -> Committed:
+    """Writes a change whose actions are new."""
     if change.guard is not None:
         raise_guard(tx, change.guard)
     before = tx.tables.states.get(change.key)
@@ -108,8 +123,8 @@ def _write(tx: Transaction, change: Commit) -> Committed:
     version += 1
     is_open = (before is not None and before.is_open) if change.open is None else change.open
     tx.put(tx.tables.states, change.key, State(version, change.state, change.state_type, is_open))
-    for action in change.actions:
-        _record(tx, action, change.reply, b"", version)
+    _keep_version(tx, change, version)
+    record_successes(tx, change, version)
     if change.intents:
         intents.add(tx, change.intents)
     if change.release and change.guard is not None:
@@ -117,31 +132,101 @@ def _write(tx: Transaction, change: Commit) -> Committed:
     return Committed(version)
 
 
-def _find_known(tx: Transaction, actions: Sequence[ActionRecord]) -> RecordedAction | None:
+def find_known(tx: Transaction, actions: Sequence[ActionRecord]) -> RecordedAction | None:
+    """The recorded outcome of the first action that is known.
+
+    Raises:
+        AlreadyExistsError: the id is known with other content.
+    """
     for action in actions:
         known = tx.tables.actions.get((action.scope, action.action_id))
         if known is not None:
-            check_same(known, action)
-            return known
+            check_same(known.recorded, action)
+            return known.recorded
     return None
 
 
-def _record(tx: Transaction, action: ActionRecord, reply: bytes, error: bytes, epoch: int) -> None:
+def record_successes(tx: Transaction, change: Commit | Checkpoint, version: int) -> None:
+    """Records the actions of a change with its reply."""
+    for action in change.actions:
+        _record(tx, action, (change.reply, b"", version), change.guard)
+
+
+def _keep_version(tx: Transaction, change: Commit, version: int) -> None:
+    guard, by = change.guard, first_action(change)
+    entry = HistoryEntry(
+        version=version,
+        kind=change.kind,
+        written_us=tx.now_us,
+        fence=guard.fence if guard else 0,
+        holder=_holder(tx, guard),
+        lease_id=guard.lease_id if guard else "",
+        action_id=by.action_id if by else "",
+        parent_action_id=by.parent_action_id if by else "",
+        state_type=change.state_type,
+        state=change.state,
+    )
+    emitted = tuple(intent.intent_id for intent in change.intents)
+    row = Version(tx.next_number("history"), change.key, entry, emitted)
+    tx.put(tx.tables.history, (change.key, version), row)
+
+
+def _holder(tx: Transaction, guard: Guard | None) -> str:
+    row = None if guard is None else tx.tables.leases.get(guard.workflow_id)
+    return "" if row is None else row.holder
+
+
+def _record(
+    tx: Transaction, action: ActionRecord, outcome: tuple[bytes, bytes, int], guard: Guard | None
+) -> None:
+    reply, error, epoch = outcome
     key = (action.scope, action.action_id)
     if key in tx.tables.actions:
         raise StoreError(f"action_id {action.action_id} stands twice in one commit")
     tx.put(
         tx.tables.actions,
         key,
-        RecordedAction(
-            content_hash=action.content_hash,
-            reply=reply,
-            error=error,
-            epoch=epoch,
-            request=action.request,
-            issued_us=action.issued_us,
+        Action(
+            RecordedAction(
+                content_hash=action.content_hash,
+                reply=reply,
+                error=error,
+                epoch=epoch,
+                request=action.request,
+                issued_us=action.issued_us,
+            ),
+            LoggedAction(
+                sequence=tx.next_number("action"),
+                action_id=action.action_id,
+                action_type=action.action_type,
+                target=action.target,
+                correlation_id=action.correlation_id,
+                parent_action_id=action.parent_action_id,
+                fence=action.fence,
+                holder=_holder(tx, guard),
+                lease_id=action.lease_id,
+                basis=action.epoch,
+                epoch=epoch,
+                error=error,
+                issued_us=action.issued_us,
+                finished_us=tx.now_us,
+            ),
         ),
     )
+
+
+def _issue(tx: Transaction, last: LeaseRow | None, request: LeaseRequest) -> LeaseRow:
+    row = LeaseRow(
+        workflow_id=request.workflow_id,
+        fence=tx.next_fence(above=last.fence if last else 0),
+        lease_id=new_id(tx.now_us),
+        request_id=request.request_id,
+        holder=request.holder,
+        ttl_us=request.ttl_us,
+        expires_us=tx.now_us + request.ttl_us,
+    )
+    tx.put(tx.tables.leases, row.workflow_id, row)
+    return row
 
 
 def _end(tx: Transaction, workflow_id: str) -> None:

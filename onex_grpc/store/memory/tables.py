@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onex_grpc.store.lease_rules import LeaseRow
-    from onex_grpc.store.model import IdempotencyRecord, RecordedAction, StoredEvent
+    from onex_grpc.store.model import (
+        HistoryEntry,
+        IdempotencyRecord,
+        LoggedAction,
+        RecordedAction,
+        StoredEvent,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,24 @@ class State:
     is_open: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a key; `sequence` is its place among those of all keys."""
+
+    sequence: int
+    key: str
+    entry: HistoryEntry
+    intents: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A recorded action: what a repeat gets, and what the audit trail tells."""
+
+    recorded: RecordedAction
+    logged: LoggedAction
+
+
 class Stage(Enum):
     """Where an intent stands; BLOCKED is behind an earlier one of its order_key."""
 
@@ -30,6 +54,7 @@ class Stage(Enum):
     BLOCKED = auto()
     COMPLETED = auto()
     DEAD = auto()
+    CANCELLED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +78,7 @@ class Intent:
     nonce: str = ""
     worker: str = ""
     last_error: bytes = b""
+    redrives: int = 0
 
 
 @dataclass(slots=True)
@@ -61,14 +87,19 @@ class Tables:
 
     leases: dict[str, LeaseRow] = field(default_factory=dict)
     states: dict[str, State] = field(default_factory=dict)
-    actions: dict[tuple[str, str], RecordedAction] = field(default_factory=dict)
+    history: dict[tuple[str, int], Version] = field(default_factory=dict)
+    checkpoints: dict[tuple[str, str], int] = field(default_factory=dict)
+    actions: dict[tuple[str, str], Action] = field(default_factory=dict)
     queue: dict[int, Intent] = field(default_factory=dict)
     finished: dict[int, Intent] = field(default_factory=dict)
     intent_ids: dict[str, int] = field(default_factory=dict)
+    tally: dict[tuple[int, int], int] = field(default_factory=dict)
     events: dict[tuple[str, str], StoredEvent] = field(default_factory=dict)
     topics: dict[str, list[StoredEvent]] = field(default_factory=dict)
     outcomes: dict[str, IdempotencyRecord] = field(default_factory=dict)
+    recorded_us: dict[str, int] = field(default_factory=dict)
     secrets: dict[str, bytes] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
 
     def version(self, key: str) -> int:
         """The version of a state; 0 where there is none."""

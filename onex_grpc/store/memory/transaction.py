@@ -40,6 +40,12 @@ class Transaction:
         self.fence = max(self.fence, above) + 1
         return self.fence
 
+    def next_number(self, name: str) -> int:
+        """The next of these numbers, which are never used twice."""
+        number = self.tables.counters.get(name, 0) + 1
+        self.put(self.tables.counters, name, number)
+        return number
+
     def put(self, table: dict[K, V], key: K, row: V) -> None:
         """Writes a row, over the one of its key."""
         if key in table:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onex_grpc.errors import AlreadyExistsError
-from onex_grpc.store.model import ActionRecord, Commit, Guard, RecordedAction
+from onex_grpc.store.commit_rules import check_same
+from onex_grpc.store.model import ActionRecord, Checkpoint, Commit, Guard, RecordedAction
 from onex_grpc.store.postgres import leases
 
 if TYPE_CHECKING:
@@ -17,12 +17,6 @@ SELECT_ACTION = (
     "SELECT content_hash, reply, error, epoch, request, issued_us FROM action "
     "WHERE scope = %s AND action_id = %s"
 )
-_INSERT = (
-    "INSERT INTO action (scope, action_id, content_hash, action_type, target, correlation_id, "
-    "issued_us, fence, basis, lease_id, parent_action_id, request, reply, error, epoch, "
-    "failed, finished_us) "
-    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-)
 
 
 def find_known(tx: Transaction, actions: Sequence[ActionRecord]) -> RecordedAction | None:
@@ -32,24 +26,26 @@ def find_known(tx: Transaction, actions: Sequence[ActionRecord]) -> RecordedActi
         AlreadyExistsError: the id is known with other content.
     """
     for action in actions:
-        row = tx.row(SELECT_ACTION, (action.scope, action.action_id))
-        if row is None:
+        known = _find(tx, action.scope, action.action_id)
+        if known is None:
             continue
-        known = RecordedAction(*row)
-        if known.content_hash != action.content_hash:
-            raise AlreadyExistsError(
-                f"action_id {action.action_id} was used in {action.scope} with other content; "
-                "take a new id",
-                context={"scope": action.scope, "action_id": action.action_id},
-            )
+        check_same(known, action)
         return known
     return None
 
 
-def record_successes(tx: Transaction, change: Commit, version: int) -> None:
-    """Records the actions of a commit with its reply."""
+def is_recorded(tx: Transaction, actions: Sequence[ActionRecord]) -> bool:
+    """Whether another process has recorded one of these since they were looked up."""
+    ids = [(action.scope, action.action_id) for action in actions]
+    return any(tx.row(SELECT_ACTION, each) is not None for each in ids)
+
+
+def record_successes(
+    tx: Transaction, change: Commit | Checkpoint, version: int, holder: str
+) -> None:
+    """Records the actions of a change with its reply."""
     for action in change.actions:
-        _insert(tx, action, change.reply, b"", version)
+        _insert(tx, action, change.reply, b"", version, holder)
 
 
 def record_failure(
@@ -57,14 +53,18 @@ def record_failure(
 ) -> None:
     """Records the final failure of an action; one that is known keeps its first outcome."""
     if find_known(tx, (action,)) is None:
-        if guard is not None:
-            leases.raise_guard(tx, guard)
-        _insert(tx, action, b"", error, leases.epoch(tx, action.scope))
+        holder = "" if guard is None else leases.raise_guard(tx, guard)
+        _insert(tx, action, b"", error, leases.epoch(tx, action.scope), holder)
 
 
-def _insert(tx: Transaction, action: ActionRecord, reply: bytes, error: bytes, epoch: int) -> None:
-    tx.write(
-        _INSERT,
+def _insert(
+    tx: Transaction, action: ActionRecord, reply: bytes, error: bytes, epoch: int, holder: str
+) -> None:
+    key = (action.scope, action.action_id)
+    tx.known.actions[key] = RecordedAction(
+        action.content_hash, reply, error, epoch, action.request, action.issued_us
+    )
+    tx.later().actions.append(
         (
             action.scope,
             action.action_id,
@@ -83,5 +83,14 @@ def _insert(tx: Transaction, action: ActionRecord, reply: bytes, error: bytes, e
             epoch,
             bool(error),
             tx.now_us,
-        ),
+            holder,
+        )
     )
+
+
+def _find(tx: Transaction, scope: str, action_id: str) -> RecordedAction | None:
+    key = (scope, action_id)
+    if key not in tx.known.actions:
+        row = tx.row(SELECT_ACTION, key)
+        tx.known.actions[key] = None if row is None else RecordedAction(*row)
+    return tx.known.actions[key]

@@ -75,5 +75,9 @@ class ServerClock:
             return max(self._now, self._source() + self._offset)
         return self._now + int((time.monotonic() - self._taken) * 1e6)
 
+    def estimate(self) -> int:
+        """The time without asking the server; 0 where it was never asked. For the writer thread."""
+        return self.peek() if self._now else 0
+
     def _wall(self, server_us: int) -> int:
         return server_us if self._source is None else self._source()

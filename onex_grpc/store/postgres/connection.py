@@ -9,7 +9,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import conninfo, errors
 from psycopg.pq import PGconn, Ping
-from psycopg.types.numeric import Int8Dumper
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
 from onex_grpc.errors import ConfigurationError, StoreInUseError
 
@@ -30,6 +30,16 @@ _SESSION: Final = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "default_transaction_isolation": "read committed",
+}
+# The writer finds all rows by their keys. A plan is made once and kept, so it must not be one that
+# only suits the small tables which it was made for.
+_WRITER: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+    "jit": "off",
 }
 _DEFAULTS: Final = {
     "connect_timeout": str(_CONNECT_SECONDS),
@@ -99,8 +109,9 @@ class Connector:
         )
         try:
             # Of one type whatever their value, so that a statement is prepared once.
+            connection.adapters.register_dumper(int, Int8BinaryDumper)
             connection.adapters.register_dumper(int, Int8Dumper)
-            self._set(connection)
+            self._set(connection, {**_SESSION, "search_path": self.quoted_schema})
         except BaseException:
             connection.close()
             raise
@@ -115,6 +126,12 @@ class Connector:
         """
         connection = self.connect()
         try:
+            self._set(connection, _WRITER)
+            # A server may be set to acknowledge what is not durable; stronger settings stay.
+            connection.execute(
+                "SELECT set_config('synchronous_commit', 'on', false) "
+                "WHERE current_setting('synchronous_commit') = 'off'"
+            )
             if self.owner:
                 self._lock_owner(connection)
         except BaseException:
@@ -141,15 +158,9 @@ class Connector:
         """Where the processes of this store tell each other what they have committed."""
         return "onex_" + hashlib.sha256(self.schema.encode()).hexdigest()[:32]
 
-    def _set(self, connection: Connection) -> None:
-        settings = {**_SESSION, "search_path": self.quoted_schema}
+    def _set(self, connection: Connection, settings: dict[str, str]) -> None:
         for name, value in settings.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-        # A server may be set to acknowledge what is not durable; stronger settings stay.
-        connection.execute(
-            "SELECT set_config('synchronous_commit', 'on', false) "
-            "WHERE current_setting('synchronous_commit') = 'off'"
-        )
 
     def _lock_owner(self, connection: Connection) -> None:
         try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Final
 
-from onex.v1 import error_pb2
-from onex_grpc.errors import AlreadyExistsError, OutcomeUnknownError
 from onex_grpc.store.model import ClaimedIntent, IntentState, NewIntent
 from onex_grpc.store.postgres import intent_sql as sql
+from onex_grpc.store.postgres.needs import DUE_ROWS
+from onex_grpc.store.postgres.transaction import Later
+from onex_grpc.store.queue_rules import claim_token, ids_in_use, parse_claim, rank_us, vanished
+from onex_grpc.store.randomness import random_hex
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,13 +20,6 @@ _READY: Final = 1
 _IN_FLIGHT: Final = 3
 _BLOCKED: Final = 4
 
-_MINUTE_US: Final = 60_000_000
-# An intent ranks as if it had become available this much earlier: each priority is served before
-# the next one, and yet none waits for ever.
-_BONUS_US: Final = {1: 10 * _MINUTE_US, 2: 5 * _MINUTE_US, 3: 2 * _MINUTE_US, 4: _MINUTE_US, 5: 0}
-# How many rows whose wait has ended one claim looks at, if it does not want more itself.
-_DUE_ROWS: Final = 64
-
 
 def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
     """Queues intents; one behind an unfinished one of its order_key is held back.
@@ -34,95 +28,136 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
         AlreadyExistsError: an intent_id is known.
     """
     # An id that is known is told by name, since a failed insert would end the transaction.
-    ids = [intent.intent_id for intent in new]
-    known = tx.row(sql.FIND_ID, (ids,))
-    if known is not None or len(set(ids)) < len(ids):
-        raise AlreadyExistsError(
-            f"intent_id: one of {', '.join(ids)} is in use; ids are unique for all time"
-        )
+    if _are_in_use(tx, [intent.intent_id for intent in new]):
+        raise ids_in_use(new)
     for intent in new:
         state = _BLOCKED if _has_earlier(tx, intent.order_key) else _READY
-        tx.write(sql.INSERT, _row(tx, intent, state))
+        tx.later().intents.append(_row(tx, intent, state))
+        tx.tally.add(IntentState.PENDING, intent.priority)
     tx.emit()
 
 
-def claim(tx: Transaction, worker: str, limit: int, visibility_us: int) -> Sequence[ClaimedIntent]:
+def claim(
+    tx: Transaction, worker: str, limit: int, visibility_us: int
+) -> Later[Sequence[ClaimedIntent]]:
     """Hands out what ranks first, and counts the attempt."""
     if limit <= 0:
-        return ()
-    _promote_due(tx, max(limit, _DUE_ROWS))
+        return Later(lambda: ())
+    _promote_due(tx, max(limit, DUE_ROWS))
     visible_us = tx.now_us + visibility_us
-    nonce = secrets.token_hex(8)
-    rows = tx.write_rows(sql.CLAIM, (limit, nonce, worker, visible_us))
-    # RETURNING promises no order.
-    rows.sort()
-    if rows:
-        tx.changes.due(visible_us)
-    if len(rows) < limit and tx.row(sql.HAS_READY) == (False,):
-        (next_due_us,) = tx.row(sql.NEXT_DUE) or (None,)
-        tx.changes.drained(next_due_us)
-    return [
-        ClaimedIntent(
-            intent_id=intent_id,
-            claim_token=f"{seq}.{nonce}",
-            attempt=attempts,
-            max_attempts=max_attempts,
-            payload=payload,
-            traceparent=traceparent,
-            visible_us=visible_us,
-        )
-        for _, seq, intent_id, attempts, max_attempts, payload, traceparent in rows
-    ]
+    nonce = random_hex(8)
+    answers = tx.pending.add_claims(limit, nonce, worker, visible_us)
+
+    def value() -> Sequence[ClaimedIntent]:
+        # RETURNING promises no order.
+        rows = sorted(answers.take((nonce,)))
+        tx.writes += len(rows)
+        for row in rows:
+            tx.tally.move(IntentState.PENDING, IntentState.IN_FLIGHT, row[3])
+        if rows:
+            tx.changes.due(visible_us)
+        if len(rows) < limit:
+            _look_ahead(tx)
+        return [_claimed(row, visible_us) for row in rows]
+
+    return Later(value)
 
 
-def complete(tx: Transaction, claim_tokens: Sequence[str]) -> Sequence[bool]:
+def complete(tx: Transaction, claim_tokens: Sequence[str]) -> Later[Sequence[bool]]:
     """Marks intents executed; a late claim still counts while nobody else has the intent."""
-    return [_complete(tx, token) for token in claim_tokens]
+    claims = [parse_claim(token) for token in claim_tokens]
+    sent = [(claim, tx.pending.add_completion(*claim, tx.now_us)) for claim in claims]
+
+    def value() -> Sequence[bool]:
+        completed = [answers.take(claim) for claim, answers in sent]
+        for rows in completed:
+            for _, _, order_key, priority in rows:
+                tx.writes += 1
+                tx.tally.move(IntentState.IN_FLIGHT, IntentState.COMPLETED, priority)
+                _unblock(tx, order_key)
+        return [bool(rows) for rows in completed]
+
+    return Later(value)
 
 
-def fail(
-    tx: Transaction, claim_token: str, error: bytes, retry_in_us: int | None
-) -> IntentState | None:
+def fail(tx: Transaction, token: str, error: bytes, retry_in_us: int | None) -> IntentState | None:
     """Ends an attempt with its error."""
-    seq, nonce = _parse(claim_token)
+    seq, nonce = parse_claim(token)
     row = tx.row(sql.SELECT_HELD, (seq, nonce))
     if row is None:
         return None
     attempts, max_attempts, order_key, priority = row
     if retry_in_us is None or attempts >= max_attempts:
-        _bury(tx, seq, error, order_key)
+        _bury(tx, seq, error, order_key, priority)
         return IntentState.DEAD
     again_us = tx.now_us + max(0, retry_in_us)
-    tx.write(sql.RETRY, (again_us, again_us - _bonus(priority), error, seq))
+    tx.write(sql.RETRY, (again_us, rank_us(priority, again_us), error, seq))
+    tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
     tx.changes.due(again_us)
+    tx.all_promoted = tx.all_promoted and again_us > tx.now_us
     return IntentState.PENDING
 
 
 def extend(tx: Transaction, claim_tokens: Sequence[str], visibility_us: int) -> Sequence[bool]:
     """Prolongs the visibility timeout of claims."""
     until_us = tx.now_us + visibility_us
-    return [bool(tx.write_rows(sql.EXTEND, (until_us, *_parse(token)))) for token in claim_tokens]
+    held = [bool(tx.write_rows(sql.EXTEND, (until_us, *parse_claim(t)))) for t in claim_tokens]
+    if any(held):
+        tx.changes.due(until_us)
+    return held
 
 
 def release(tx: Transaction, claim_tokens: Sequence[str]) -> None:
     """Gives claims back; the attempt does not count."""
     for token in claim_tokens:
-        tx.write(sql.GIVE_BACK, _parse(token))
+        for (priority,) in tx.write_rows(sql.GIVE_BACK, parse_claim(token)):
+            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
     tx.emit()
 
 
 def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
     """Frees the claims of a worker, all but those of `keep`; their attempts count."""
-    kept = {_parse(token) for token in keep}
+    kept = {parse_claim(token) for token in keep}
     held = tx.rows(sql.HELD_BY, (worker,))
-    for seq, nonce, attempts, max_attempts, order_key in held:
+    for seq, nonce, attempts, max_attempts, order_key, priority in held:
         if (seq, nonce) in kept:
             continue
         if attempts >= max_attempts:
-            _bury(tx, seq, _vanished(attempts), order_key)
+            _bury(tx, seq, vanished(attempts), order_key, priority)
         else:
             tx.write(sql.PROMOTE, (seq,))
+            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
     tx.emit()
+
+
+def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
+    """Ends intents that nobody has taken; returns how many."""
+    cancelled = tx.write_rows(sql.CANCEL, (tx.now_us, list(intent_ids)))
+    for _, priority in cancelled:
+        tx.tally.move(IntentState.PENDING, IntentState.CANCELLED, priority)
+    for order_key in sorted({order_key for order_key, _ in cancelled}):
+        _unblock(tx, order_key)
+    return len(cancelled)
+
+
+def redrive(tx: Transaction, intent_ids: Sequence[str]) -> int:
+    """Gives dead intents all their attempts again; returns how many."""
+    return _redrive(tx, tx.rows(sql.SELECT_DEAD, (list(intent_ids),)))
+
+
+def redrive_dead(tx: Transaction, limit: int) -> int:
+    """Gives the oldest dead intents all their attempts again; returns how many."""
+    return _redrive(tx, tx.rows(sql.SELECT_OLDEST_DEAD, (max(0, limit),)))
+
+
+def _redrive(tx: Transaction, dead: Sequence[Row]) -> int:
+    for seq, order_key, priority in dead:
+        state = _BLOCKED if _has_earlier(tx, order_key) else _READY
+        tx.write(sql.REDRIVE, (state, rank_us(priority, tx.now_us), seq))
+        tx.tally.move(IntentState.DEAD, IntentState.PENDING, priority)
+    if dead:
+        tx.emit()
+    return len(dead)
 
 
 def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
@@ -130,7 +165,7 @@ def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
         intent.intent_id,
         state,
         intent.priority,
-        tx.now_us - _bonus(intent.priority),
+        rank_us(intent.priority, tx.now_us),
         intent.max_attempts,
         intent.order_key,
         tx.now_us,
@@ -140,16 +175,28 @@ def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
     )
 
 
-def _bonus(priority: int) -> int:
-    return _BONUS_US.get(priority, _BONUS_US[3])
+def _claimed(row: Row, visible_us: int) -> ClaimedIntent:
+    nonce, _, seq, _, intent_id, attempts, max_attempts, payload, traceparent, redrives = row
+    return ClaimedIntent(
+        intent_id=intent_id,
+        claim_token=claim_token(seq, nonce),
+        attempt=attempts,
+        max_attempts=max_attempts,
+        payload=payload,
+        traceparent=traceparent,
+        visible_us=visible_us,
+        redrives=redrives,
+    )
 
 
-def _parse(claim_token: str) -> tuple[int, str]:
-    # The row's number in the token saves an index over tokens; one that is not ours names no row.
-    number, _, nonce = claim_token.partition(".")
-    if not (number.isascii() and number.isdigit() and len(number) < 19):
-        return -1, ""
-    return int(number), nonce
+def _are_in_use(tx: Transaction, ids: Sequence[str]) -> bool:
+    known = tx.known
+    if not known.looked_up.issuperset(ids):
+        known.used.update(row[0] for row in tx.rows(sql.FIND_IDS, (list(ids),)))
+    if len(set(ids)) < len(ids) or not known.used.isdisjoint(ids):
+        return True
+    known.used.update(ids)
+    return False
 
 
 def _has_earlier(tx: Transaction, order_key: str) -> bool:
@@ -159,24 +206,40 @@ def _has_earlier(tx: Transaction, order_key: str) -> bool:
     return tx.row(sql.HAS_EARLIER, (order_key,)) is not None
 
 
+def _look_ahead(tx: Transaction) -> None:
+    """Finds out, once for all members that got less than they wanted, when there may be more."""
+    if tx.looked_ahead:
+        return
+    tx.looked_ahead = True
+    # Others may have had locked what was left over.
+    if tx.row(sql.HAS_READY) == (False,):
+        (next_due_us,) = tx.row(sql.NEXT_DUE) or (None,)
+        tx.changes.drained(next_due_us)
+
+
 def _promote_due(tx: Transaction, limit: int) -> None:
-    due = tx.rows(sql.DUE, (tx.now_us, limit))
-    for seq, state, attempts, max_attempts, order_key in due:
+    # Time stands still within a batch.
+    if tx.all_promoted:
+        return
+    due = tx.known.due
+    tx.known.due = None
+    if due is None:
+        due = tx.rows(sql.DUE, (tx.now_us, limit))
+    tx.all_promoted = len(due) < limit
+    for seq, state, attempts, max_attempts, order_key, priority, timed_us in due:
+        if timed_us > tx.now_us:
+            continue
         if state == _IN_FLIGHT and attempts >= max_attempts:
-            _bury(tx, seq, _vanished(attempts), order_key)
+            _bury(tx, seq, vanished(attempts), order_key, priority)
         else:
             tx.write(sql.PROMOTE, (seq,))
+            if state == _IN_FLIGHT:
+                tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
 
 
-def _complete(tx: Transaction, claim_token: str) -> bool:
-    done = tx.write_rows(sql.COMPLETE, (tx.now_us, *_parse(claim_token)))
-    if done:
-        _unblock(tx, done[0][0])
-    return bool(done)
-
-
-def _bury(tx: Transaction, seq: int, error: bytes, order_key: str) -> None:
+def _bury(tx: Transaction, seq: int, error: bytes, order_key: str, priority: int) -> None:
     tx.write(sql.BURY, (tx.now_us, error, seq))
+    tx.tally.move(IntentState.IN_FLIGHT, IntentState.DEAD, priority)
     _unblock(tx, order_key)
 
 
@@ -192,12 +255,3 @@ def _lock_order(tx: Transaction, order_key: str) -> None:
     # Who adds behind an unfinished one, and who finishes it, must see each other, or the one that
     # was added would stay blocked for ever.
     tx.lock(f"order\n{order_key}")
-
-
-def _vanished(attempts: int) -> bytes:
-    return error_pb2.ErrorDetail(
-        reason=OutcomeUnknownError.reason,
-        message=f"the worker of attempt {attempts}, the last one, did not report within the "
-        "visibility timeout; look at the target before this is redriven",
-        status_code=OutcomeUnknownError.default_status,
-    ).SerializeToString()

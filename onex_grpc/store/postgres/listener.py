@@ -13,7 +13,7 @@ from psycopg import sql
 
 from onex_grpc.errors import OnexError
 from onex_grpc.store.batcher import wake
-from onex_grpc.store.postgres.notices import Notice
+from onex_grpc.store.postgres.notices import COMPANY, FIRST, Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,6 +128,9 @@ class Listener:
         try:
             channel = sql.Identifier(self._connector.channel)
             connection.execute(sql.SQL("LISTEN {}").format(channel))
+            row = connection.execute(FIRST, (self._connector.channel,)).fetchone()
+            if row != (True,):
+                connection.execute(COMPANY, (self._connector.channel,))
         except BaseException:
             connection.close()
             raise

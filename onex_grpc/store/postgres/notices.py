@@ -10,7 +10,14 @@ if TYPE_CHECKING:
 
     from onex_grpc.store.postgres.transaction import Transaction
 
-NOTIFY: Final = "SELECT pg_notify(%s, %s)"
+# The first process of a store listens as FIRST, all others as COMPANY. A notice costs more than the
+# commit that it goes with, and is sent only where somebody holds COMPANY. Where nobody does, the
+# commit holds it until it is visible, so that who comes meanwhile finds what it was not told.
+FIRST: Final = "SELECT pg_try_advisory_lock(hashtextextended(%s, 4))"
+COMPANY: Final = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 5))"
+NOTIFY: Final = (
+    "SELECT pg_notify(%s, %s) WHERE NOT pg_try_advisory_xact_lock(hashtextextended(%s, 5))"
+)
 _READY: Final = "ready"
 _DUE: Final = "due "
 _TOPIC: Final = "topic "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from onex_grpc.store import tally
 from onex_grpc.store.keys import WORKFLOW_PREFIX, workflow_key
 from onex_grpc.store.model import (
     Guard,
@@ -17,7 +18,8 @@ from onex_grpc.store.model import (
     StoredIntent,
 )
 from onex_grpc.store.postgres.actions import SELECT_ACTION
-from onex_grpc.store.postgres.leases import SELECT_LEASE, SELECT_VERSION, lease_of
+from onex_grpc.store.postgres.known import SELECT_LEASE, lease_of
+from onex_grpc.store.postgres.leases import SELECT_VERSION
 from onex_grpc.store.postgres.outcomes import SELECT_OUTCOME
 
 if TYPE_CHECKING:
@@ -37,7 +39,9 @@ _CONDITIONS: Final = {
     IntentState.IN_FLIGHT: ("state IN (2, 3) AND state = 3",),
     IntentState.COMPLETED: ("state = 5",),
     IntentState.DEAD: ("state = 6",),
+    IntentState.CANCELLED: ("state = 7",),
 }
+_LEASE: Final = SELECT_LEASE + "WHERE workflow_id = %s"
 _PAGE: Final = (
     "(SELECT seq, payload, attempts, last_error FROM intent "
     "WHERE {} AND seq > %s ORDER BY seq LIMIT %s)"
@@ -49,31 +53,30 @@ _OPEN_WORK: Final = (
     "ON w.workflow_id = substr(s.key, %s::integer) AND s.key = %s || w.workflow_id "
     "WHERE s.open AND s.key >= %s AND s.key < %s ORDER BY s.key"
 )
-# One sub-select per partial index; a count over all rows would walk over the table.
+# Of those that are ready the first is what will be served first.
 _FIGURES: Final = (
-    "SELECT "
-    "(SELECT count(*) FROM intent WHERE state = 1) + "
-    "(SELECT count(*) FROM intent WHERE state IN (2, 3) AND state = 2) + "
-    "(SELECT count(*) FROM intent WHERE order_key <> '' AND state < 5 AND state = 4), "
-    "(SELECT count(*) FROM intent WHERE state IN (2, 3) AND state = 3), "
-    "(SELECT count(*) FROM intent WHERE state = 5), "
-    "(SELECT count(*) FROM intent WHERE state = 6), "
-    "least((SELECT min(created_us) FROM intent WHERE state = 1), "
-    "(SELECT min(created_us) FROM intent WHERE state IN (2, 3) AND state = 2), "
-    "(SELECT min(created_us) FROM intent WHERE order_key <> '' AND state < 5 AND state = 4))"
+    "SELECT state::integer, priority::integer, n, CASE WHEN state = 1 AND n > 0 THEN least("
+    "(SELECT created_us FROM intent i WHERE i.state = 1 AND i.priority = counted.priority "
+    "ORDER BY rank_us, seq LIMIT 1), "
+    "(SELECT min(created_us) FROM intent i "
+    "WHERE i.state IN (2, 3) AND i.state = 2 AND i.priority = counted.priority), "
+    "(SELECT min(created_us) FROM intent i "
+    "WHERE i.order_key <> '' AND i.state < 5 AND i.state = 4 AND i.priority = counted.priority)"
+    ") END FROM (SELECT state, priority, sum(count)::bigint AS n FROM tally "
+    "GROUP BY state, priority) AS counted"
 )
 
 
 def lease(session: Session, workflow_id: str) -> tuple[LeaseRow | None, int, int]:
     """The highest fence known of a workflow, its epoch, and the time."""
-    row = session.row(SELECT_LEASE, (workflow_id,))
+    row = session.row(_LEASE, (workflow_id,))
     epoch = session.row(SELECT_VERSION, (workflow_key(workflow_id),))
     return lease_of(row), epoch[0] if epoch else 0, session.now_us()
 
 
 def known_fence(session: Session, workflow_id: str) -> Guard | None:
     """The highest fence known of a workflow."""
-    row = lease_of(session.row(SELECT_LEASE, (workflow_id,)))
+    row = lease_of(session.row(_LEASE, (workflow_id,)))
     return None if row is None else Guard(workflow_id, row.lease_id, row.fence)
 
 
@@ -123,16 +126,11 @@ def intents(session: Session, state: IntentState, after: int, limit: int) -> Seq
 
 
 def queue_stats(session: Session) -> QueueStats:
-    """Counts of the queue, all of one moment."""
-    pending, in_flight, completed, dead, since = session.row(_FIGURES) or (0, 0, 0, 0, None)
-    now_us = session.now_us()
-    return QueueStats(
-        pending=pending,
-        in_flight=in_flight,
-        completed=completed,
-        dead=dead,
-        oldest_pending_us=None if since is None else max(0, now_us - since),
-    )
+    """The figures of the queue, in the time that its waits and blocked intents take."""
+    # One statement, so that all figures are of the same moment.
+    rows = session.rows(_FIGURES)
+    since = {priority: at for state, priority, _, at in rows if state == IntentState.PENDING}
+    return tally.queue_stats([row[:3] for row in rows], since, session.now_us())
 
 
 def events(session: Session, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:

@@ -10,10 +10,12 @@ from psycopg.pq import TransactionStatus
 
 from onex_grpc.errors import OnexError
 from onex_grpc.store.batcher import Outcome
-from onex_grpc.store.postgres.clock import KEEP, LIFT, SELECT_TIME
+from onex_grpc.store.postgres.clock import KEEP, LIFT
 from onex_grpc.store.postgres.failures import is_race, translate, unknown_outcome
+from onex_grpc.store.postgres.known import read_known
+from onex_grpc.store.postgres.needs import merged
 from onex_grpc.store.postgres.notices import NOTIFY, Announcer
-from onex_grpc.store.postgres.transaction import AgainError, Operation, Transaction
+from onex_grpc.store.postgres.transaction import AgainError, Later, Operation, Transaction
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,6 +28,13 @@ if TYPE_CHECKING:
 # Others can only be in the way so often: each time, one of them has got on.
 _TRIES: Final = 8
 _RECONNECT_SECONDS: Final = 0.25
+# Two writers with one slot wait for each other's commits; more slots are more rows to add up.
+_TALLY_SLOTS: Final = 16
+_COUNT: Final = (
+    "INSERT INTO tally (slot, state, priority, count) "
+    "SELECT %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) "
+    "ON CONFLICT (slot, state, priority) DO UPDATE SET count = tally.count + excluded.count"
+)
 
 
 class _SpoiledError(Exception):
@@ -52,6 +61,7 @@ class PostgresRunner:
         self._failure: OnexError | None = None
         self._next_try = 0.0
         self._committing = False
+        self._rollbacks = 0
         self.backend_pid = connection.info.backend_pid
 
     def run(self, operations: Sequence[Callable[[Transaction], object]]) -> Sequence[Outcome]:
@@ -126,8 +136,10 @@ class PostgresRunner:
         self._committing = False
         try:
             with self._connection.pipeline():
-                tx = self._begin()
+                tx = self._begin(operations)
                 outcomes = [_attempt(tx, operation, len(operations)) for operation in operations]
+                tx.flush()
+                outcomes = [_awaited(outcome) for outcome in outcomes]
                 self._committing = True
                 self._finish(tx)
         except psycopg.Error as error:
@@ -144,27 +156,34 @@ class PostgresRunner:
         self._woken.extend(self._wakeups.settle(tx.changes))
         return outcomes
 
-    def _begin(self) -> Transaction:
+    def _begin(self, operations: Sequence[Callable[[Transaction], object]]) -> Transaction:
         connection = self._connection
         changes = self._wakeups.begin()
+        needs = merged(each.needs for each in operations if isinstance(each, Operation))
         while True:
             connection.execute("BEGIN")
-            row = connection.execute(SELECT_TIME, binary=True).fetchone() or (0, 0, 0)
-            lift = self._clock.step_back(*row)
+            known, time_row = read_known(connection, needs, self._clock.estimate())
+            lift = self._clock.step_back(*time_row)
             if not any(lift):
-                return Transaction(connection, self._clock, changes)
+                return Transaction(connection, self._clock, changes, known)
             connection.execute(LIFT, lift)
             connection.execute("COMMIT")
 
     def _finish(self, tx: Transaction) -> None:
+        tx.flush()
         connection = self._connection
+        if counted := tx.tally.rows():
+            states, priorities, counts = zip(*counted, strict=True)
+            slot = connection.info.backend_pid % _TALLY_SLOTS
+            connection.execute(_COUNT, (slot, list(states), list(priorities), list(counts)))
         keep = self._clock.keep()
         if tx.writes and keep is not None:
             # The last statement, since all writers want this row now and then.
             connection.execute(KEEP, keep)
         if tx.writes:
+            channel = self._connector.channel
             for payload in self._announcer.payloads(tx):
-                connection.execute(NOTIFY, (self._connector.channel, payload))
+                connection.execute(NOTIFY, (channel, payload, channel))
         connection.execute("COMMIT")
 
     def _roll_back(self) -> None:
@@ -175,7 +194,10 @@ class PostgresRunner:
                 not self._connection.closed
                 and self._connection.info.transaction_status is not TransactionStatus.IDLE
             ):
-                self._connection.execute("ROLLBACK")
+                # A statement that psycopg has not seen: at the first sight of a ROLLBACK it forgets
+                # what it takes for prepared, which is not what was sent after the failure.
+                self._rollbacks += 1
+                self._connection.execute(f"ROLLBACK /* {self._rollbacks} */".encode())
         except psycopg.Error:
             self._connection.close()
 
@@ -224,6 +246,10 @@ def _attempt(tx: Transaction, operation: Callable[[Transaction], object], member
         if members > 1:
             raise _SpoiledError from error
         raise _FailedError(error) from error
+
+
+def _awaited(outcome: Outcome) -> Outcome:
+    return Outcome(outcome.value.value()) if isinstance(outcome.value, Later) else outcome
 
 
 def _key(operation: Callable[[Transaction], object]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onex_grpc.errors import EpochMismatchError, OnexError
+from onex_grpc.errors import OnexError
+from onex_grpc.store.commit_rules import check_version, first_action
 from onex_grpc.store.model import (
     Commit,
     Committed,
-    Exact,
     LeaseRequest,
     Replayed,
     Started,
@@ -18,7 +18,8 @@ from onex_grpc.store.postgres import actions, intents, leases
 from onex_grpc.store.postgres.transaction import AgainError
 
 if TYPE_CHECKING:
-    from onex_grpc.store.postgres.transaction import Transaction
+    from onex_grpc.store.model import Checkpoint, Rollback
+    from onex_grpc.store.postgres.transaction import Row, Transaction
 
 
 def commit(tx: Transaction, change: Commit) -> Committed | Replayed:
@@ -29,9 +30,9 @@ def commit(tx: Transaction, change: Commit) -> Committed | Replayed:
     if known:
         return Replayed(known)
     try:
-        return _write(tx, change)
+        return write(tx, change)
     except OnexError as refusal:
-        _check_unknown(tx, change, refusal)
+        check_unknown(tx, change, refusal)
         raise
 
 
@@ -42,32 +43,33 @@ def acquire_and_start(tx: Transaction, request: LeaseRequest, start: Commit) -> 
         return Replayed(known)
     try:
         lease = leases.acquire(tx, request)
-        written = _write(tx, replace(start, guard=lease.guard))
+        written = write(tx, replace(start, guard=lease.guard))
     except OnexError as refusal:
-        _check_unknown(tx, start, refusal)
+        check_unknown(tx, start, refusal)
         raise
     return Started(lease=replace(lease, epoch=written.version), version=written.version)
 
 
-def _check_unknown(tx: Transaction, change: Commit, refusal: OnexError) -> None:
-    # While this waited for a lock, another process may have written the same action: then that is
-    # why it is refused, and it is a repeat.
-    if actions.find_known(tx, change.actions) is not None:
+def check_unknown(
+    tx: Transaction, change: Commit | Checkpoint | Rollback, refusal: OnexError
+) -> None:
+    """Runs the change again where another process has written the same action while this waited
+    for a lock: then that is why it is refused, and it is a repeat.
+
+    Raises:
+        AgainError: it is known now.
+    """
+    if actions.is_recorded(tx, change.actions):
         raise AgainError from refusal
 
 
-def _write(tx: Transaction, change: Commit) -> Committed:
-    if change.guard is not None:
-        leases.raise_guard(tx, change.guard)
-    state_id, version = _advance(tx, change)
-    fence = change.guard.fence if change.guard else 0
-    tx.write(
-        "INSERT INTO history (state_id, version, kind, fence, written_us, state_type, state) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        (state_id, version, change.kind, fence, tx.now_us, change.state_type, change.state),
-    )
+def write(tx: Transaction, change: Commit) -> Committed:
+    """Writes a change whose actions are new."""
+    holder = "" if change.guard is None else leases.raise_guard(tx, change.guard)
+    version = _advance(tx, change)
+    tx.later().history.append(_history_row(tx, change, version, holder))
     if change.actions:
-        actions.record_successes(tx, change, version)
+        actions.record_successes(tx, change, version, holder)
     if change.intents:
         intents.add(tx, change.intents)
     if change.release and change.guard is not None:
@@ -75,29 +77,32 @@ def _write(tx: Transaction, change: Commit) -> Committed:
     return Committed(version)
 
 
-def _advance(tx: Transaction, change: Commit) -> tuple[int, int]:
-    row = tx.row("SELECT id, version FROM state WHERE key = %s FOR UPDATE", (change.key,))
-    current: int = row[1] if row else 0
-    if isinstance(change.expect, Exact) and change.expect.version != current:
-        raise EpochMismatchError(
-            f"key {change.key}: its version is {current}, not {change.expect.version}; read the "
-            "state and try again",
-            context={
-                "key": change.key,
-                "current": str(current),
-                "expected": str(change.expect.version),
-            },
-        )
-    version = current + 1
-    if row is None:
-        ((new_id,),) = tx.write_rows(
-            "INSERT INTO state (key, version, open) VALUES (%s, %s, %s) RETURNING id",
-            (change.key, version, change.open or False),
-        )
-        return new_id, version
-    state_id: int = row[0]
-    tx.write(
-        "UPDATE state SET version = %s, open = coalesce(%s::boolean, open) WHERE id = %s",
-        (version, change.open, state_id),
+def _history_row(tx: Transaction, change: Commit, version: int, holder: str) -> Row:
+    guard, by = change.guard, first_action(change)
+    return (
+        change.key,
+        version,
+        change.kind,
+        guard.fence if guard else 0,
+        guard.lease_id if guard else "",
+        holder,
+        by.action_id if by else "",
+        by.parent_action_id if by else "",
+        "\n".join(intent.intent_id for intent in change.intents),
+        tx.now_us,
+        change.state_type,
+        change.state,
     )
-    return state_id, version
+
+
+def _advance(tx: Transaction, change: Commit) -> int:
+    if change.key not in tx.known.locked:
+        row = tx.row("SELECT version FROM state WHERE key = %s FOR UPDATE", (change.key,))
+        tx.known.versions[change.key] = row[0] if row else 0
+        tx.known.locked.add(change.key)
+    current = tx.known.versions[change.key]
+    check_version(change, current)
+    version = current + 1
+    tx.known.versions[change.key] = version
+    tx.later().add_state(change.key, version, change.open)
+    return version

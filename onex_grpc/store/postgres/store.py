@@ -3,33 +3,68 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from onex_grpc.errors import LeaseNotFoundError
+from onex_grpc.store.history_rules import not_kept
 from onex_grpc.store.lease_rules import check_current, check_guard
-from onex_grpc.store.postgres import actions, events, intents, leases, outcomes, queries, states
+from onex_grpc.store.postgres import (
+    actions,
+    events,
+    history,
+    intents,
+    leases,
+    outcomes,
+    purging,
+    queries,
+    states,
+    trail,
+)
+from onex_grpc.store.postgres.needs import (
+    NOTHING,
+    Needs,
+    of_acquire,
+    of_claim,
+    of_commit,
+    of_failure,
+    of_guard,
+    of_leases,
+    of_start,
+)
 from onex_grpc.store.postgres.replicas import Replicas
-from onex_grpc.store.postgres.transaction import Operation, Transaction
+from onex_grpc.store.postgres.transaction import Later, Operation, Transaction
+from onex_grpc.store.text_rules import (
+    check_action,
+    check_change,
+    check_guards,
+    check_request,
+    refuse_nul,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from onex_grpc.store.batcher import Batcher
     from onex_grpc.store.model import (
         ActionRecord,
+        Checkpoint,
         ClaimedIntent,
         Commit,
         Committed,
         Guard,
+        HistoryEntry,
         IdempotencyRecord,
         IntentState,
         LeaseGrant,
         LeaseRequest,
+        LoggedAction,
         NewEvent,
         OpenWork,
         QueueStats,
         RecordedAction,
         Replayed,
+        Rollback,
         Started,
         StateRow,
         StoredEvent,
@@ -38,9 +73,12 @@ if TYPE_CHECKING:
     from onex_grpc.store.postgres.connection import Connector
     from onex_grpc.store.postgres.listener import Listener
     from onex_grpc.store.postgres.reader import Reader
+    from onex_grpc.store.retention import Purged, PurgePosition, Retention
     from onex_grpc.store.wakeups import Wakeups
 
 R = TypeVar("R")
+
+Run = Callable[[Transaction], R | Later[R]]
 
 
 # What a batch does first: it runs in the order of its members' keys, the same in all processes.
@@ -48,6 +86,7 @@ _OUTCOMES: Final = "1"
 _ROWS: Final = "2 "
 _QUEUE: Final = "3"
 _EVENTS: Final = "4"
+_HOUSEKEEPING: Final = "5"
 
 
 class PostgresStore(Replicas):
@@ -68,45 +107,67 @@ class PostgresStore(Replicas):
         self._listener = listener
         self._wakeups = wakeups
 
-    def _write(self, key: str, run: Callable[[Transaction], R]) -> asyncio.Future[R]:
-        return self._batcher.submit(Operation(key, run))
+    async def _write(self, key: str, run: Run[R], needs: Needs = NOTHING) -> R:
+        # The runner puts the value in the place of one that comes later.
+        return cast("R", await self._batcher.submit(Operation(key, run, needs)))
 
-    def _write_first(self, key: str, run: Callable[[Transaction], R]) -> asyncio.Future[R]:
-        return self._batcher.submit_first(Operation(key, run))
+    async def _write_first(self, key: str, run: Run[R], needs: Needs = NOTHING) -> R:
+        return cast("R", await self._batcher.submit_first(Operation(key, run, needs)))
 
     # Leases
 
     async def acquire_lease(self, request: LeaseRequest) -> LeaseGrant:
+        check_request(request)
         return await self._write_first(
-            _ROWS + request.workflow_id, lambda tx: leases.acquire(tx, request)
+            _ROWS + request.workflow_id,
+            lambda tx: leases.acquire(tx, request),
+            of_acquire(request.workflow_id),
+        )
+
+    async def steal_lease(self, request: LeaseRequest) -> LeaseGrant:
+        check_request(request)
+        return await self._write_first(
+            _ROWS + request.workflow_id,
+            lambda tx: leases.steal(tx, request),
+            of_acquire(request.workflow_id),
         )
 
     async def acquire_and_start(self, request: LeaseRequest, start: Commit) -> Started | Replayed:
+        check_request(request)
+        check_change(start)
         return await self._write(
-            _ROWS + request.workflow_id, lambda tx: states.acquire_and_start(tx, request, start)
+            _ROWS + request.workflow_id,
+            lambda tx: states.acquire_and_start(tx, request, start),
+            of_start(request.workflow_id, start),
         )
 
     async def renew_leases(self, guards: Sequence[Guard]) -> Sequence[LeaseGrant | None]:
+        check_guards(guards)
         return await self._write_first(
             _first_lease(guards),
             lambda tx: leases.renew_all(tx, guards),
+            of_leases(guards),
         )
 
     async def renew_lease(self, guard: Guard) -> LeaseGrant:
+        check_guards((guard,))
         return await self._write_first(
-            _ROWS + guard.workflow_id, lambda tx: leases.renew(tx, guard)
+            _ROWS + guard.workflow_id, lambda tx: leases.renew(tx, guard), of_leases((guard,))
         )
 
     async def release_lease(self, guard: Guard) -> int:
+        check_guards((guard,))
         return await self._write_first(
-            _ROWS + guard.workflow_id, lambda tx: leases.release(tx, guard)
+            _ROWS + guard.workflow_id, lambda tx: leases.release(tx, guard), of_leases((guard,))
         )
 
     async def verify_lease(self, guard: Guard) -> LeaseGrant:
+        check_guards((guard,))
         row, epoch, now_us = await self._reader.read(lambda c: queries.lease(c, guard.workflow_id))
         return check_current(row, guard, now_us).grant(now_us, epoch)
 
     async def get_lease(self, workflow_id: str) -> LeaseGrant:
+        refuse_nul(workflow_id=workflow_id)
         row, epoch, now_us = await self._reader.read(lambda c: queries.lease(c, workflow_id))
         if row is None or row.expires_us is None:
             raise LeaseNotFoundError(
@@ -118,32 +179,75 @@ class PostgresStore(Replicas):
     # States and actions
 
     async def commit(self, change: Commit) -> Committed | Replayed:
-        return await self._write(_ROWS + _first_row(change), lambda tx: states.commit(tx, change))
+        check_change(change)
+        return await self._write(
+            _ROWS + _first_row(change), lambda tx: states.commit(tx, change), of_commit(change)
+        )
+
+    async def checkpoint(self, change: Checkpoint) -> Committed | Replayed:
+        check_change(change)
+        return await self._write(
+            _ROWS + _first_row(change), lambda tx: history.checkpoint(tx, change)
+        )
+
+    async def rollback(self, change: Rollback) -> Committed | Replayed:
+        check_change(change)
+        return await self._write(
+            _ROWS + _first_row(change), lambda tx: history.rollback(tx, change)
+        )
+
+    async def prune_history(self, key: str, keep: int, age_us: int) -> int:
+        refuse_nul(key=key)
+        return await self._write(_ROWS + key, lambda tx: history.prune(tx, key, keep, age_us))
+
+    async def get_state_at(self, key: str, to: int | str) -> StateRow:
+        refuse_nul(key=key, to=to if isinstance(to, str) else "")
+        row = await self._reader.read(lambda c: trail.state_at(c, key, to))
+        if row is None:
+            raise not_kept(key, to)
+        return row
+
+    async def list_history(self, key: str, after: int, limit: int) -> Sequence[HistoryEntry]:
+        refuse_nul(key=key)
+        return await self._reader.read(lambda c: trail.history(c, key, after, limit))
+
+    async def list_actions(self, scope: str, after: int, limit: int) -> Sequence[LoggedAction]:
+        refuse_nul(scope=scope)
+        return await self._reader.read(lambda c: trail.actions(c, scope, after, limit))
 
     async def raise_guard(self, guard: Guard) -> None:
+        check_guards((guard,))
         row, _, now_us = await self._reader.read(lambda c: queries.lease(c, guard.workflow_id))
         # A guard that is known already needs no transaction, so a leased effect costs one write,
         # not two.
         if check_guard(row, guard, now_us):
             await self._write_first(
-                _ROWS + guard.workflow_id, lambda tx: leases.raise_guard(tx, guard)
+                _ROWS + guard.workflow_id, lambda tx: leases.raise_guard(tx, guard), of_guard(guard)
             )
 
     async def known_fence(self, workflow_id: str) -> Guard | None:
+        refuse_nul(workflow_id=workflow_id)
         return await self._reader.read(lambda c: queries.known_fence(c, workflow_id))
 
     async def get_state(self, key: str) -> StateRow:
+        refuse_nul(key=key)
         return await self._reader.read(lambda c: queries.state(c, key))
 
     async def find_action(self, scope: str, action_id: str) -> RecordedAction | None:
+        refuse_nul(scope=scope, action_id=action_id)
         return await self._reader.read(lambda c: queries.action(c, scope, action_id))
 
     async def record_failure(self, action: ActionRecord, error: bytes, guard: Guard | None) -> None:
+        check_action(action)
+        check_guards(() if guard is None else (guard,))
         await self._write(
-            _ROWS + action.scope, lambda tx: actions.record_failure(tx, action, error, guard)
+            _ROWS + action.scope,
+            lambda tx: actions.record_failure(tx, action, error, guard),
+            of_failure(action, guard),
         )
 
     async def list_open(self, prefix: str) -> Sequence[OpenWork]:
+        refuse_nul(prefix=prefix)
         return await self._reader.read(lambda c: queries.open_work(c, prefix))
 
     # Intents
@@ -151,14 +255,21 @@ class PostgresStore(Replicas):
     async def claim_intents(
         self, worker: str, limit: int, visibility_us: int
     ) -> Sequence[ClaimedIntent]:
-        return await self._write(_QUEUE, lambda tx: intents.claim(tx, worker, limit, visibility_us))
+        refuse_nul(worker=worker)
+        return await self._write(
+            _QUEUE,
+            lambda tx: intents.claim(tx, worker, limit, visibility_us),
+            of_claim(limit),
+        )
 
     async def complete_intents(self, claim_tokens: Sequence[str]) -> Sequence[bool]:
+        refuse_nul(claim_tokens="".join(claim_tokens))
         return await self._write(_QUEUE, lambda tx: intents.complete(tx, claim_tokens))
 
     async def fail_intent(
         self, claim_token: str, error: bytes, retry_in_us: int | None
     ) -> IntentState | None:
+        refuse_nul(claim_token=claim_token)
         return await self._write(
             _QUEUE, lambda tx: intents.fail(tx, claim_token, error, retry_in_us)
         )
@@ -166,15 +277,29 @@ class PostgresStore(Replicas):
     async def extend_intents(
         self, claim_tokens: Sequence[str], visibility_us: int
     ) -> Sequence[bool]:
+        refuse_nul(claim_tokens="".join(claim_tokens))
         return await self._write_first(
             _QUEUE, lambda tx: intents.extend(tx, claim_tokens, visibility_us)
         )
 
     async def release_intents(self, claim_tokens: Sequence[str]) -> None:
+        refuse_nul(claim_tokens="".join(claim_tokens))
         await self._write(_QUEUE, lambda tx: intents.release(tx, claim_tokens))
 
     async def take_back_intents(self, worker: str, keep: Sequence[str]) -> None:
+        refuse_nul(worker=worker)
         await self._write(_QUEUE, lambda tx: intents.take_back(tx, worker, keep))
+
+    async def redrive_intents(self, intent_ids: Sequence[str]) -> int:
+        refuse_nul(intent_ids="".join(intent_ids))
+        return await self._write(_QUEUE, lambda tx: intents.redrive(tx, intent_ids))
+
+    async def redrive_dead(self, limit: int) -> int:
+        return await self._write(_QUEUE, lambda tx: intents.redrive_dead(tx, limit))
+
+    async def cancel_intents(self, intent_ids: Sequence[str]) -> int:
+        refuse_nul(intent_ids="".join(intent_ids))
+        return await self._write(_QUEUE, lambda tx: intents.cancel(tx, intent_ids))
 
     async def list_intents(
         self, state: IntentState, after: int, limit: int
@@ -190,12 +315,15 @@ class PostgresStore(Replicas):
     # Events
 
     async def publish_event(self, event: NewEvent) -> StoredEvent:
+        refuse_nul(topic=event.topic, event_id=event.event_id)
         return await self._write(_EVENTS, lambda tx: events.publish(tx, event))
 
     async def read_events(self, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
+        refuse_nul(topic=topic)
         return await self._reader.read(lambda c: queries.events(c, topic, after, limit))
 
     async def event_head(self, topic: str) -> int:
+        refuse_nul(topic=topic)
         return await self._reader.read(lambda c: queries.event_head(c, topic))
 
     async def wait_events(self, topic: str, after: int) -> None:
@@ -212,13 +340,21 @@ class PostgresStore(Replicas):
     # Outcomes and secrets
 
     async def find_outcome(self, key: str) -> IdempotencyRecord | None:
+        refuse_nul(key=key)
         return await self._reader.read(lambda c: queries.outcome(c, key))
 
     async def record_outcome(self, key: str, record: IdempotencyRecord) -> IdempotencyRecord:
+        refuse_nul(key=key)
         return await self._write(_OUTCOMES, lambda tx: outcomes.record(tx, key, record))
 
     async def get_or_create_secret(self, name: str, fresh: bytes) -> bytes:
+        refuse_nul(name=name)
         return await self._write(_OUTCOMES, lambda tx: outcomes.secret(tx, name, fresh))
+
+    async def purge(self, retention: Retention, position: PurgePosition, limit: int) -> Purged:
+        return await self._write(
+            _HOUSEKEEPING, lambda tx: purging.purge(tx, retention, position, limit)
+        )
 
     async def close(self) -> None:
         await asyncio.to_thread(self._listener.close)
@@ -226,7 +362,7 @@ class PostgresStore(Replicas):
         await self._batcher.close()
 
 
-def _first_row(change: Commit) -> str:
+def _first_row(change: Commit | Checkpoint | Rollback) -> str:
     # What a change locks first.
     return change.key if change.guard is None else change.guard.workflow_id
 

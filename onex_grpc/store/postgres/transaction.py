@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, LiteralString, TypeVar
 
 from onex_grpc.store.postgres.clock import SELECT_TIME
+from onex_grpc.store.postgres.needs import NOTHING, Needs
+from onex_grpc.store.postgres.pending import Pending
+from onex_grpc.store.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from onex_grpc.store.postgres.clock import ServerClock
     from onex_grpc.store.postgres.connection import Connection
+    from onex_grpc.store.postgres.known import Known
     from onex_grpc.store.wakeups import Changes
 
 R_co = TypeVar("R_co", covariant=True)
@@ -26,32 +30,61 @@ class Transaction:
     Attributes:
         now_us: the time; it moves on where a lock was waited for.
         changes: what the batch means for those who wait.
+        known: what was read for the whole batch.
+        pending: what is sent at the end of the batch, or before the next statement.
+        looked_ahead: it was asked when the next intent will be ready.
+        all_promoted: no intent is left whose wait has ended.
         writes: how many writes were sent.
         emitted: whether an intent became ready.
+        tally: how the counts of the queue have changed.
     """
 
-    __slots__ = ("_clock", "_connection", "changes", "emitted", "now_us", "writes")
+    __slots__ = (
+        *("_clock", "_connection", "all_promoted", "changes", "emitted", "known"),
+        *("looked_ahead", "now_us", "pending", "tally", "writes"),
+    )
 
-    def __init__(self, connection: Connection, clock: ServerClock, changes: Changes) -> None:
+    def __init__(
+        self, connection: Connection, clock: ServerClock, changes: Changes, known: Known
+    ) -> None:
         self._connection = connection
         self._clock = clock
+        self.pending = Pending()
+        self.known = known
+        self.all_promoted = False
+        self.looked_ahead = False
         self.now_us = clock.now_us
         self.changes = changes
         self.writes = 0
         self.emitted = False
+        self.tally = Tally()
 
     def row(self, statement: LiteralString, bindings: Sequence[object] = ()) -> Row | None:
         """Reads one row."""
+        self.flush()
         return self._connection.execute(statement, bindings, binary=True).fetchone()
 
     def rows(self, statement: LiteralString, bindings: Sequence[object] = ()) -> list[Row]:
         """Reads all rows."""
+        self.flush()
         return self._connection.execute(statement, bindings, binary=True).fetchall()
 
     def write(self, statement: LiteralString, bindings: Sequence[object] = ()) -> None:
         """Sends a write; where it fails, a later statement or the commit does."""
+        self.flush()
         self.writes += 1
         self._connection.execute(statement, bindings)
+
+    def later(self) -> Pending:
+        """For rows that are written with those of the whole batch, at its end or before the next
+        statement.
+        """
+        self.writes += 1
+        return self.pending
+
+    def flush(self) -> None:
+        """Sends what is pending."""
+        self.pending.send(self._connection)
 
     def write_rows(self, statement: LiteralString, bindings: Sequence[object] = ()) -> list[Row]:
         """Writes, and waits for a row of each that was written."""
@@ -61,6 +94,7 @@ class Transaction:
 
     def lock_row(self, statement: LiteralString, bindings: Sequence[object]) -> Row | None:
         """Reads one row FOR UPDATE, and takes the time after the wait for it."""
+        self.flush()
         locked = self._connection.execute(statement, bindings, binary=True)
         timed = self._connection.execute(SELECT_TIME, binary=True)
         row = locked.fetchone()
@@ -73,6 +107,7 @@ class Transaction:
         """Waits until no other transaction holds this name, and holds it until the commit is
         visible; what is read later sees what the others wrote.
         """
+        self.flush()
         self._connection.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || %s, 3))",
             (f"\n{name}",),
@@ -80,6 +115,10 @@ class Transaction:
 
     def next_fence(self, above: int) -> int:
         """A fence greater than any that this store has issued, and than `above`."""
+        while self.known.fences:
+            fence = self.known.fences.popleft()
+            if fence > above:
+                return fence
         fence = self._next_fence()
         if fence <= above:
             self.lock("fence")
@@ -108,15 +147,23 @@ class Operation(Generic[R_co]):
     """An operation of a batch.
 
     A batch runs in the order of `key`, what it locks first, so that two processes do not wait for
-    each other.
+    each other. What it `needs` is read before, with what the others need.
     """
 
     key: str
-    run: Callable[[Transaction], R_co]
+    run: Callable[[Transaction], R_co | Later[R_co]]
+    needs: Needs = NOTHING
 
-    def __call__(self, tx: Transaction) -> R_co:
+    def __call__(self, tx: Transaction) -> R_co | Later[R_co]:
         """Runs it."""
         return self.run(tx)
+
+
+@dataclass(frozen=True, slots=True)
+class Later(Generic[R_co]):
+    """A value that is there once all statements of the batch have been answered."""
+
+    value: Callable[[], R_co]
 
 
 class AgainError(Exception):

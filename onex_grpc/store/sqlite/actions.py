@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onex_grpc.store.commit_rules import check_same
-from onex_grpc.store.model import ActionRecord, Commit, Guard, RecordedAction
+from onex_grpc.store.model import ActionRecord, Checkpoint, Commit, Guard, RecordedAction
 from onex_grpc.store.sqlite import leases
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ SELECT_ACTION = (
 _INSERT = (
     "INSERT INTO action (scope, action_id, content_hash, action_type, target, correlation_id, "
     "issued_us, fence, basis, lease_id, parent_action_id, request, reply, error, epoch, "
-    "history_id, finished_us) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "history_id, finished_us, holder) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -41,10 +41,12 @@ def find_known(tx: Transaction, actions: Sequence[ActionRecord]) -> RecordedActi
     return None
 
 
-def record_successes(tx: Transaction, change: Commit, version: int, history_id: int) -> None:
-    """Records the actions of a commit with its reply."""
+def record_successes(
+    tx: Transaction, change: Commit | Checkpoint, version: int, history_id: int | None, holder: str
+) -> None:
+    """Records the actions of a change with its reply."""
     for action in change.actions:
-        _insert(tx, action, change.reply, b"", version, history_id)
+        _insert(tx, action, (change.reply, b"", version, history_id, holder))
 
 
 def record_failure(
@@ -52,19 +54,14 @@ def record_failure(
 ) -> None:
     """Records the final failure of an action; one that is known keeps its first outcome."""
     if find_known(tx, (action,)) is None:
-        if guard is not None:
-            leases.raise_guard(tx, guard)
-        _insert(tx, action, b"", error, leases.epoch(tx, action.scope), None)
+        holder = "" if guard is None else leases.raise_guard(tx, guard)
+        _insert(tx, action, (b"", error, leases.epoch(tx, action.scope), None, holder))
 
 
 def _insert(
-    tx: Transaction,
-    action: ActionRecord,
-    reply: bytes,
-    error: bytes,
-    epoch: int,
-    history_id: int | None,
+    tx: Transaction, action: ActionRecord, outcome: tuple[bytes, bytes, int, int | None, str]
 ) -> None:
+    reply, error, epoch, history_id, holder = outcome
     tx.execute(
         _INSERT,
         (
@@ -85,5 +82,6 @@ def _insert(
             epoch,
             history_id,
             tx.now_us,
+            holder,
         ),
     )

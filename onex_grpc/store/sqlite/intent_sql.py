@@ -19,7 +19,7 @@ UNBLOCK: Final = (
     "WHERE order_key = ? AND order_key <> '' AND state < 5 ORDER BY seq LIMIT 1) RETURNING seq"
 )
 DUE: Final = (
-    "SELECT seq, state, attempts, max_attempts, order_key FROM intent "
+    "SELECT seq, state, attempts, max_attempts, order_key, priority FROM intent "
     "WHERE state IN (2, 3) AND timed_us <= ? ORDER BY timed_us LIMIT ?"
 )
 NEXT_DUE: Final = "SELECT min(timed_us) FROM intent WHERE state IN (2, 3)"
@@ -27,7 +27,12 @@ PROMOTE: Final = "UPDATE intent SET state = 1, claim = '' WHERE seq = ?"
 CLAIM: Final = (
     "UPDATE intent SET state = 3, attempts = attempts + 1, claim = ?, worker = ?, timed_us = ? "
     "WHERE seq IN (SELECT seq FROM intent WHERE state = 1 ORDER BY rank_us, seq LIMIT ?) "
-    "RETURNING rank_us, seq, intent_id, attempts, max_attempts, payload, traceparent"
+    "RETURNING rank_us, seq, priority, intent_id, attempts, max_attempts, payload, traceparent, "
+    "redrives"
+)
+CANCEL: Final = (
+    "UPDATE intent SET state = 7, timed_us = ? "
+    "WHERE intent_id = ? AND state IN (1, 2, 4) RETURNING order_key, priority"
 )
 SELECT_HELD: Final = (
     "SELECT attempts, max_attempts, order_key, priority FROM intent "
@@ -35,17 +40,17 @@ SELECT_HELD: Final = (
 )
 COMPLETE: Final = (
     "UPDATE intent SET state = 5, timed_us = ? "
-    "WHERE seq = ? AND claim = ? AND state = 3 RETURNING order_key"
+    "WHERE seq = ? AND claim = ? AND state = 3 RETURNING order_key, priority"
 )
 EXTEND: Final = (
     "UPDATE intent SET timed_us = ? WHERE seq = ? AND claim = ? AND state = 3 RETURNING seq"
 )
 GIVE_BACK: Final = (
     "UPDATE intent SET state = 1, attempts = attempts - 1, claim = '' "
-    "WHERE seq = ? AND claim = ? AND state = 3"
+    "WHERE seq = ? AND claim = ? AND state = 3 RETURNING priority"
 )
 HELD_BY: Final = (
-    "SELECT seq, claim, attempts, max_attempts, order_key FROM intent "
+    "SELECT seq, claim, attempts, max_attempts, order_key, priority FROM intent "
     "WHERE state IN (2, 3) AND state = 3 AND timed_us > 0 AND worker = ?"
 )
 RETRY: Final = (
@@ -53,3 +58,11 @@ RETRY: Final = (
     "WHERE seq = ?"
 )
 BURY: Final = "UPDATE intent SET state = 6, timed_us = ?, claim = '', last_error = ? WHERE seq = ?"
+SELECT_DEAD: Final = "SELECT seq, order_key, priority FROM intent WHERE state = 6 AND intent_id = ?"
+SELECT_OLDEST_DEAD: Final = (
+    "SELECT seq, order_key, priority FROM intent WHERE state = 6 ORDER BY seq LIMIT ?"
+)
+REDRIVE: Final = (
+    "UPDATE intent SET state = ?, rank_us = ?, timed_us = 0, attempts = 0, "
+    "redrives = redrives + 1 WHERE seq = ?"
+)

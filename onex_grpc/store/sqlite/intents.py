@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Final
 
 import apsw
 
 from onex_grpc.store.model import ClaimedIntent, IntentState, NewIntent
 from onex_grpc.store.queue_rules import claim_token, ids_in_use, parse_claim, rank_us, vanished
+from onex_grpc.store.randomness import random_hex
 from onex_grpc.store.sqlite import intent_sql as sql
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
         if "intent.intent_id" not in str(error):
             raise
         raise ids_in_use(new) from error
+    for intent in new:
+        tx.tally.add(IntentState.PENDING, intent.priority)
     tx.changes.ready = True
 
 
@@ -50,10 +52,12 @@ def claim(tx: Transaction, worker: str, limit: int, visibility_us: int) -> Seque
         return ()
     _promote_due(tx, max(limit, _DUE_ROWS))
     visible_us = tx.now_us + visibility_us
-    nonce = secrets.token_hex(8)
+    nonce = random_hex(8)
     rows: list[Row] = tx.execute(sql.CLAIM, (nonce, worker, visible_us, limit)).fetchall()
     # RETURNING promises no order.
     rows.sort()
+    for row in rows:
+        tx.tally.move(IntentState.PENDING, IntentState.IN_FLIGHT, row[2])
     if rows:
         tx.changes.due(visible_us)
     if len(rows) < limit:
@@ -68,8 +72,9 @@ def claim(tx: Transaction, worker: str, limit: int, visibility_us: int) -> Seque
             payload=payload,
             traceparent=traceparent,
             visible_us=visible_us,
+            redrives=redrives,
         )
-        for _, seq, intent_id, attempts, max_attempts, payload, traceparent in rows
+        for _, seq, _, intent_id, attempts, max_attempts, payload, traceparent, redrives in rows
     ]
 
 
@@ -86,10 +91,11 @@ def fail(tx: Transaction, token: str, error: bytes, retry_in_us: int | None) -> 
         return None
     attempts, max_attempts, order_key, priority = row
     if retry_in_us is None or attempts >= max_attempts:
-        _bury(tx, seq, error, order_key)
+        _bury(tx, seq, error, order_key, priority)
         return IntentState.DEAD
     again_us = tx.now_us + max(0, retry_in_us)
     tx.execute(sql.RETRY, (again_us, rank_us(priority, again_us), error, seq))
+    tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
     tx.changes.due(again_us)
     return IntentState.PENDING
 
@@ -97,16 +103,21 @@ def fail(tx: Transaction, token: str, error: bytes, retry_in_us: int | None) -> 
 def extend(tx: Transaction, claim_tokens: Sequence[str], visibility_us: int) -> Sequence[bool]:
     """Prolongs the visibility timeout of claims."""
     until_us = tx.now_us + visibility_us
-    return [
+    held = [
         bool(tx.execute(sql.EXTEND, (until_us, *parse_claim(token))).fetchall())
         for token in claim_tokens
     ]
+    if any(held):
+        tx.changes.due(until_us)
+    return held
 
 
 def release(tx: Transaction, claim_tokens: Sequence[str]) -> None:
     """Gives claims back; the attempt does not count."""
     for token in claim_tokens:
-        tx.execute(sql.GIVE_BACK, parse_claim(token))
+        freed: list[Row] = tx.execute(sql.GIVE_BACK, parse_claim(token)).fetchall()
+        for (priority,) in freed:
+            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
     tx.changes.ready = True
 
 
@@ -114,14 +125,48 @@ def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
     """Frees the claims of a worker, all but those of `keep`; their attempts count."""
     kept = {parse_claim(token) for token in keep}
     held: list[Row] = tx.execute(sql.HELD_BY, (worker,)).fetchall()
-    for seq, nonce, attempts, max_attempts, order_key in held:
+    for seq, nonce, attempts, max_attempts, order_key, priority in held:
         if (seq, nonce) in kept:
             continue
         if attempts >= max_attempts:
-            _bury(tx, seq, vanished(attempts), order_key)
+            _bury(tx, seq, vanished(attempts), order_key, priority)
         else:
             tx.execute(sql.PROMOTE, (seq,))
+            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
     tx.changes.ready = True
+
+
+def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
+    """Ends intents that nobody has taken; returns how many."""
+    cancelled = 0
+    for intent_id in intent_ids:
+        rows: list[Row] = tx.execute(sql.CANCEL, (tx.now_us, intent_id)).fetchall()
+        for order_key, priority in rows:
+            tx.tally.move(IntentState.PENDING, IntentState.CANCELLED, priority)
+            _unblock(tx, order_key)
+        cancelled += len(rows)
+    return cancelled
+
+
+def redrive(tx: Transaction, intent_ids: Sequence[str]) -> int:
+    """Gives dead intents all their attempts again; returns how many."""
+    found = (tx.execute(sql.SELECT_DEAD, (name,)).fetchone() for name in dict.fromkeys(intent_ids))
+    return _redrive(tx, sorted(row for row in found if row is not None))
+
+
+def redrive_dead(tx: Transaction, limit: int) -> int:
+    """Gives the oldest dead intents all their attempts again; returns how many."""
+    return _redrive(tx, tx.execute(sql.SELECT_OLDEST_DEAD, (max(0, limit),)).fetchall())
+
+
+def _redrive(tx: Transaction, dead: Sequence[Row]) -> int:
+    for seq, order_key, priority in dead:
+        state = _BLOCKED if _has_earlier(tx, order_key) else _READY
+        tx.execute(sql.REDRIVE, (state, rank_us(priority, tx.now_us), seq))
+        tx.tally.move(IntentState.DEAD, IntentState.PENDING, priority)
+    if dead:
+        tx.changes.ready = True
+    return len(dead)
 
 
 def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
@@ -145,22 +190,26 @@ def _has_earlier(tx: Transaction, order_key: str) -> bool:
 
 def _promote_due(tx: Transaction, limit: int) -> None:
     due: list[Row] = tx.execute(sql.DUE, (tx.now_us, limit)).fetchall()
-    for seq, state, attempts, max_attempts, order_key in due:
+    for seq, state, attempts, max_attempts, order_key, priority in due:
         if state == _IN_FLIGHT and attempts >= max_attempts:
-            _bury(tx, seq, vanished(attempts), order_key)
+            _bury(tx, seq, vanished(attempts), order_key, priority)
         else:
             tx.execute(sql.PROMOTE, (seq,))
+            if state == _IN_FLIGHT:
+                tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
 
 
 def _complete(tx: Transaction, token: str) -> bool:
     done: list[Row] = tx.execute(sql.COMPLETE, (tx.now_us, *parse_claim(token))).fetchall()
-    if done:
-        _unblock(tx, done[0][0])
+    for order_key, priority in done:
+        tx.tally.move(IntentState.IN_FLIGHT, IntentState.COMPLETED, priority)
+        _unblock(tx, order_key)
     return bool(done)
 
 
-def _bury(tx: Transaction, seq: int, error: bytes, order_key: str) -> None:
+def _bury(tx: Transaction, seq: int, error: bytes, order_key: str, priority: int) -> None:
     tx.execute(sql.BURY, (tx.now_us, error, seq))
+    tx.tally.move(IntentState.IN_FLIGHT, IntentState.DEAD, priority)
     _unblock(tx, order_key)
 
 

@@ -13,6 +13,7 @@ from onex_grpc.store.lease_rules import (
     check_guard,
     check_release,
     is_repeat,
+    is_stolen_before,
 )
 
 if TYPE_CHECKING:
@@ -32,29 +33,15 @@ def acquire(tx: Transaction, request: LeaseRequest) -> LeaseGrant:
     """Grants a lease with a new fence, or the same one to a repeat of its request."""
     row = _lease(tx, request.workflow_id)
     if row is None or not is_repeat(row, request, tx.now_us):
-        row = LeaseRow(
-            workflow_id=request.workflow_id,
-            fence=tx.next_fence(above=row.fence if row else 0),
-            lease_id=new_id(tx.now_us),
-            request_id=request.request_id,
-            holder=request.holder,
-            ttl_us=request.ttl_us,
-            expires_us=tx.now_us + request.ttl_us,
-        )
-        tx.execute(
-            "INSERT OR REPLACE INTO workflow "
-            "(workflow_id, fence, lease_id, request_id, holder, ttl_us, expires_us) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                row.workflow_id,
-                row.fence,
-                row.lease_id,
-                row.request_id,
-                row.holder,
-                row.ttl_us,
-                row.expires_us,
-            ),
-        )
+        row = _issue(tx, row, request)
+    return row.grant(tx.now_us, epoch(tx, request.workflow_id))
+
+
+def steal(tx: Transaction, request: LeaseRequest) -> LeaseGrant:
+    """Grants a lease with a new fence whoever holds the last one."""
+    row = _lease(tx, request.workflow_id)
+    if row is None or not is_stolen_before(row, request, tx.now_us):
+        row = _issue(tx, row, request)
     return row.grant(tx.now_us, epoch(tx, request.workflow_id))
 
 
@@ -89,9 +76,13 @@ def end(tx: Transaction, workflow_id: str) -> None:
     tx.changes.released(workflow_id)
 
 
-def raise_guard(tx: Transaction, guard: Guard) -> None:
-    """Checks a guard and, where it is news, makes it the highest known of its workflow."""
-    if check_guard(_lease(tx, guard.workflow_id), guard, tx.now_us):
+def raise_guard(tx: Transaction, guard: Guard) -> str:
+    """Checks a guard and, where it is news, makes it the highest known of its workflow.
+
+    Returns the holder, where this store knows it.
+    """
+    row = _lease(tx, guard.workflow_id)
+    if check_guard(row, guard, tx.now_us):
         tx.execute(
             "INSERT INTO workflow (workflow_id, fence, lease_id) VALUES (?, ?, ?) "
             "ON CONFLICT (workflow_id) "
@@ -99,6 +90,8 @@ def raise_guard(tx: Transaction, guard: Guard) -> None:
             "WHERE excluded.fence > workflow.fence",
             (guard.workflow_id, guard.fence, guard.lease_id),
         )
+        return ""
+    return row.holder if row is not None else ""
 
 
 def epoch(tx: Transaction, workflow_id: str) -> int:
@@ -106,6 +99,33 @@ def epoch(tx: Transaction, workflow_id: str) -> int:
     row = tx.execute(SELECT_VERSION, (workflow_key(workflow_id),)).fetchone()
     version: int = row[0] if row else 0
     return version
+
+
+def _issue(tx: Transaction, last: LeaseRow | None, request: LeaseRequest) -> LeaseRow:
+    row = LeaseRow(
+        workflow_id=request.workflow_id,
+        fence=tx.next_fence(above=last.fence if last else 0),
+        lease_id=new_id(tx.now_us),
+        request_id=request.request_id,
+        holder=request.holder,
+        ttl_us=request.ttl_us,
+        expires_us=tx.now_us + request.ttl_us,
+    )
+    tx.execute(
+        "INSERT OR REPLACE INTO workflow "
+        "(workflow_id, fence, lease_id, request_id, holder, ttl_us, expires_us) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            row.workflow_id,
+            row.fence,
+            row.lease_id,
+            row.request_id,
+            row.holder,
+            row.ttl_us,
+            row.expires_us,
+        ),
+    )
+    return row
 
 
 def _lease(tx: Transaction, workflow_id: str) -> LeaseRow | None:

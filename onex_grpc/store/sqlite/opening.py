@@ -12,6 +12,7 @@ from onex_grpc.store.batcher import Batcher, OnBatch
 from onex_grpc.store.clock import Clock, StoreClock
 from onex_grpc.store.sqlite.connection import grow_wal, make_durable, open_writer
 from onex_grpc.store.sqlite.failures import translate
+from onex_grpc.store.sqlite.integrity import check_integrity, was_left_open
 from onex_grpc.store.sqlite.location import prepare_folder
 from onex_grpc.store.sqlite.lock import StoreLock
 from onex_grpc.store.sqlite.reader import Reader
@@ -32,7 +33,7 @@ async def open_sqlite(path: Path, *, clock: Clock, on_batch: OnBatch | None = No
         ConfigurationError: the file cannot be written, is not a store, or is one of a newer
         version.
         StoreInUseError: another process has it open.
-        DatabaseConnectionError, StoreError: SQLite cannot open it.
+        DatabaseConnectionError, StoreError: SQLite cannot open it, or it is damaged.
     """
     return await asyncio.to_thread(_open, path, clock, on_batch)
 
@@ -41,9 +42,12 @@ def _open(path: Path, clock: Clock, on_batch: OnBatch | None) -> SqliteStore:
     prepare_folder(path)
     lock = StoreLock(path)
     with _released_on_failure(lock):
+        left_open = was_left_open(path)
         connection = open_writer(path)
         try:
             check_owner(connection, path)
+            if left_open:
+                check_integrity(connection, path)
             make_durable(connection)
             migrate(connection)
             grow_wal(path)
@@ -55,7 +59,7 @@ def _open(path: Path, clock: Clock, on_batch: OnBatch | None) -> SqliteStore:
             connection.close()
             raise
     batcher: Batcher[Transaction] = Batcher(runner, on_batch=on_batch)
-    return SqliteStore(batcher, reader, store_clock, wakeups)
+    return SqliteStore(path, batcher, reader, store_clock, wakeups)
 
 
 def _stored_time(connection: apsw.Connection) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from onex_grpc.store import tally
 from onex_grpc.store.keys import WORKFLOW_PREFIX, workflow_key
 from onex_grpc.store.lease_rules import LeaseRow
 from onex_grpc.store.model import (
@@ -39,14 +40,22 @@ CONDITIONS: Final = {
     IntentState.IN_FLIGHT: ("state IN (2, 3) AND state = 3",),
     IntentState.COMPLETED: ("state = 5",),
     IntentState.DEAD: ("state = 6",),
+    IntentState.CANCELLED: ("state = 7",),
 }
-_UNFINISHED: Final = (IntentState.PENDING, IntentState.IN_FLIGHT, IntentState.DEAD)
 OPEN_WORK: Final = (
     "SELECT s.key, coalesce(w.holder, ''), coalesce(w.expires_us, 0) FROM state s "
     "LEFT JOIN workflow w ON s.key = ? || w.workflow_id AND w.workflow_id = substr(s.key, ?) "
     "WHERE s.open = 1 AND s.key >= ? AND s.key < ? ORDER BY s.key"
 )
-FIGURES: Final = "SELECT count(*), min(created_us) FROM intent WHERE {}"
+COUNTS: Final = "SELECT state, priority, count FROM tally"
+# Of those that are ready the first is what will be served first.
+LONGEST: Final = (
+    "SELECT * FROM (SELECT created_us FROM intent WHERE state = 1 AND priority = ?1 "
+    "ORDER BY rank_us, seq LIMIT 1) UNION ALL "
+    "SELECT min(created_us) FROM intent WHERE state IN (2, 3) AND state = 2 AND priority = ?1 "
+    "UNION ALL SELECT min(created_us) FROM intent "
+    "WHERE order_key <> '' AND state < 5 AND state = 4 AND priority = ?1"
+)
 _PAGE: Final = (
     "SELECT seq, payload, attempts, last_error FROM intent "
     "WHERE seq IN (SELECT seq FROM ({}) ORDER BY seq LIMIT ?2) ORDER BY seq"
@@ -111,24 +120,19 @@ def intents(
 
 
 def queue_stats(connection: apsw.Connection, now_us: int) -> QueueStats:
-    """Counts of the queue, in the time that its unfinished and dead intents take."""
+    """The figures of the queue, in the time that its waits and blocked intents take."""
     # One transaction, so that all figures are of the same moment.
     with connection:
-        figures: dict[IntentState, list[Row]] = {
-            state: connection.execute(_each(state, FIGURES)).fetchall() for state in _UNFINISHED
+        rows: list[Row] = connection.execute(COUNTS).fetchall()
+        pending = [priority for state, priority, count in rows if state == 1 and count]
+        since = {
+            priority: min(
+                (at for (at,) in connection.execute(LONGEST, (priority,)) if at is not None),
+                default=None,
+            )
+            for priority in pending
         }
-        # Sequences have no gaps, so the completed ones need not be counted.
-        last: Row | None = connection.execute("SELECT coalesce(max(seq), 0) FROM intent").fetchone()
-    issued = last or (0,)
-    counts = {state: sum(row[0] for row in rows) for state, rows in figures.items()}
-    since = [row[1] for row in figures[IntentState.PENDING] if row[1] is not None]
-    return QueueStats(
-        pending=counts[IntentState.PENDING],
-        in_flight=counts[IntentState.IN_FLIGHT],
-        completed=issued[0] - sum(counts.values()),
-        dead=counts[IntentState.DEAD],
-        oldest_pending_us=max(0, now_us - min(since)) if since else None,
-    )
+    return tally.queue_stats(rows, since, now_us)
 
 
 def _each(state: IntentState, statement: str) -> str:

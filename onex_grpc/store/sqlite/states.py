@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from onex_grpc.store.commit_rules import check_version
+from onex_grpc.store.commit_rules import check_version, first_action
 from onex_grpc.store.model import (
     Commit,
     Committed,
@@ -19,12 +19,19 @@ if TYPE_CHECKING:
     from onex_grpc.store.sqlite.transaction import Transaction
 
 
+_KEEP_VERSION: Final = (
+    "INSERT INTO history (state_id, version, kind, fence, lease_id, holder, action_id, "
+    "parent_action_id, intents, written_us, state_type, state) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
 def commit(tx: Transaction, change: Commit) -> Committed | Replayed:
     """Writes one change with all that belongs to it: known actions first, then the guard, then the
     version.
     """
     known = actions.find_known(tx, change.actions)
-    return Replayed(known) if known else _write(tx, change)
+    return Replayed(known) if known else write(tx, change)
 
 
 def acquire_and_start(tx: Transaction, request: LeaseRequest, start: Commit) -> Started | Replayed:
@@ -33,27 +40,41 @@ def acquire_and_start(tx: Transaction, request: LeaseRequest, start: Commit) -> 
     if known:
         return Replayed(known)
     lease = leases.acquire(tx, request)
-    written = _write(tx, replace(start, guard=lease.guard))
+    written = write(tx, replace(start, guard=lease.guard))
     return Started(lease=replace(lease, epoch=written.version), version=written.version)
 
 
-def _write(tx: Transaction, change: Commit) -> Committed:
-    if change.guard is not None:
-        leases.raise_guard(tx, change.guard)
+def write(tx: Transaction, change: Commit) -> Committed:
+    """Writes a change whose actions are new."""
+    holder = "" if change.guard is None else leases.raise_guard(tx, change.guard)
     state_id, version = _advance(tx, change)
-    fence = change.guard.fence if change.guard else 0
-    tx.execute(
-        "INSERT INTO history (state_id, version, kind, fence, written_us, state_type, state) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (state_id, version, change.kind, fence, tx.now_us, change.state_type, change.state),
-    )
+    tx.execute(_KEEP_VERSION, _history_row(tx, change, (state_id, version), holder))
     if change.actions:
-        actions.record_successes(tx, change, version, tx.connection.last_insert_rowid())
+        actions.record_successes(tx, change, version, tx.connection.last_insert_rowid(), holder)
     if change.intents:
         intents.add(tx, change.intents)
     if change.release and change.guard is not None:
         leases.end(tx, change.guard.workflow_id)
     return Committed(version)
+
+
+def _history_row(
+    tx: Transaction, change: Commit, at: tuple[int, int], holder: str
+) -> tuple[object, ...]:
+    guard, by = change.guard, first_action(change)
+    return (
+        *at,
+        change.kind,
+        guard.fence if guard else 0,
+        guard.lease_id if guard else "",
+        holder,
+        by.action_id if by else "",
+        by.parent_action_id if by else "",
+        "\n".join(intent.intent_id for intent in change.intents),
+        tx.now_us,
+        change.state_type,
+        change.state,
+    )
 
 
 def _advance(tx: Transaction, change: Commit) -> tuple[int, int]:

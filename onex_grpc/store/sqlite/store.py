@@ -6,35 +6,61 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from onex_grpc.errors import LeaseNotFoundError
+from onex_grpc.store.history_rules import not_kept
 from onex_grpc.store.lease_rules import check_current, check_guard
 from onex_grpc.store.single import SingleProcess
-from onex_grpc.store.sqlite import actions, events, intents, leases, outcomes, queries, states
+from onex_grpc.store.sqlite import (
+    actions,
+    events,
+    history,
+    intents,
+    leases,
+    outcomes,
+    purging,
+    queries,
+    states,
+    trail,
+)
+from onex_grpc.store.sqlite.backup import backup
+from onex_grpc.store.text_rules import (
+    check_action,
+    check_change,
+    check_guards,
+    check_request,
+    refuse_nul,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from onex_grpc.store.batcher import Batcher
     from onex_grpc.store.clock import StoreClock
     from onex_grpc.store.model import (
         ActionRecord,
+        Checkpoint,
         ClaimedIntent,
         Commit,
         Committed,
         Guard,
+        HistoryEntry,
         IdempotencyRecord,
         IntentState,
         LeaseGrant,
         LeaseRequest,
+        LoggedAction,
         NewEvent,
         OpenWork,
         QueueStats,
         RecordedAction,
         Replayed,
+        Rollback,
         Started,
         StateRow,
         StoredEvent,
         StoredIntent,
     )
+    from onex_grpc.store.retention import Purged, PurgePosition, Retention
     from onex_grpc.store.sqlite.reader import Reader
     from onex_grpc.store.sqlite.transaction import Transaction
     from onex_grpc.store.wakeups import Wakeups
@@ -44,9 +70,15 @@ class SqliteStore(SingleProcess):
     """A Store over one SQLite file, for one process. Its methods are documented at the Protocol."""
 
     def __init__(
-        self, batcher: Batcher[Transaction], reader: Reader, clock: StoreClock, wakeups: Wakeups
+        self,
+        path: Path,
+        batcher: Batcher[Transaction],
+        reader: Reader,
+        clock: StoreClock,
+        wakeups: Wakeups,
     ) -> None:
         """Takes over what `open_sqlite` has opened."""
+        self._path = path
         self._batcher = batcher
         self._reader = reader
         self._clock = clock
@@ -55,26 +87,38 @@ class SqliteStore(SingleProcess):
     # Leases
 
     async def acquire_lease(self, request: LeaseRequest) -> LeaseGrant:
+        check_request(request)
         return await self._batcher.submit_first(lambda tx: leases.acquire(tx, request))
 
+    async def steal_lease(self, request: LeaseRequest) -> LeaseGrant:
+        check_request(request)
+        return await self._batcher.submit_first(lambda tx: leases.steal(tx, request))
+
     async def acquire_and_start(self, request: LeaseRequest, start: Commit) -> Started | Replayed:
+        check_request(request)
+        check_change(start)
         return await self._batcher.submit(lambda tx: states.acquire_and_start(tx, request, start))
 
     async def renew_leases(self, guards: Sequence[Guard]) -> Sequence[LeaseGrant | None]:
+        check_guards(guards)
         return await self._batcher.submit_first(lambda tx: leases.renew_all(tx, guards))
 
     async def renew_lease(self, guard: Guard) -> LeaseGrant:
+        check_guards((guard,))
         return await self._batcher.submit_first(lambda tx: leases.renew(tx, guard))
 
     async def release_lease(self, guard: Guard) -> int:
+        check_guards((guard,))
         return await self._batcher.submit_first(lambda tx: leases.release(tx, guard))
 
     async def verify_lease(self, guard: Guard) -> LeaseGrant:
+        check_guards((guard,))
         row, epoch = self._reader.row(lambda c: queries.lease(c, guard.workflow_id))
         now_us = self._clock.peek()
         return check_current(row, guard, now_us).grant(now_us, epoch)
 
     async def get_lease(self, workflow_id: str) -> LeaseGrant:
+        refuse_nul(workflow_id=workflow_id)
         row, epoch = self._reader.row(lambda c: queries.lease(c, workflow_id))
         if row is None or row.expires_us is None:
             raise LeaseNotFoundError(
@@ -86,9 +130,38 @@ class SqliteStore(SingleProcess):
     # States and actions
 
     async def commit(self, change: Commit) -> Committed | Replayed:
+        check_change(change)
         return await self._batcher.submit(lambda tx: states.commit(tx, change))
 
+    async def checkpoint(self, change: Checkpoint) -> Committed | Replayed:
+        check_change(change)
+        return await self._batcher.submit(lambda tx: history.checkpoint(tx, change))
+
+    async def rollback(self, change: Rollback) -> Committed | Replayed:
+        check_change(change)
+        return await self._batcher.submit(lambda tx: history.rollback(tx, change))
+
+    async def prune_history(self, key: str, keep: int, age_us: int) -> int:
+        refuse_nul(key=key)
+        return await self._batcher.submit(lambda tx: history.prune(tx, key, keep, age_us))
+
+    async def get_state_at(self, key: str, to: int | str) -> StateRow:
+        refuse_nul(key=key, to=to if isinstance(to, str) else "")
+        row = await self._reader.list(lambda c: trail.state_at(c, key, to))
+        if row is None:
+            raise not_kept(key, to)
+        return row
+
+    async def list_history(self, key: str, after: int, limit: int) -> Sequence[HistoryEntry]:
+        refuse_nul(key=key)
+        return await self._reader.list(lambda c: trail.history(c, key, after, limit))
+
+    async def list_actions(self, scope: str, after: int, limit: int) -> Sequence[LoggedAction]:
+        refuse_nul(scope=scope)
+        return await self._reader.list(lambda c: trail.actions(c, scope, after, limit))
+
     async def raise_guard(self, guard: Guard) -> None:
+        check_guards((guard,))
         row, _ = self._reader.row(lambda c: queries.lease(c, guard.workflow_id))
         # A guard that is known already needs no transaction, so a leased effect costs one write,
         # not two.
@@ -96,18 +169,24 @@ class SqliteStore(SingleProcess):
             await self._batcher.submit_first(lambda tx: leases.raise_guard(tx, guard))
 
     async def known_fence(self, workflow_id: str) -> Guard | None:
+        refuse_nul(workflow_id=workflow_id)
         return self._reader.row(lambda c: queries.known_fence(c, workflow_id))
 
     async def get_state(self, key: str) -> StateRow:
+        refuse_nul(key=key)
         return self._reader.row(lambda c: queries.state(c, key))
 
     async def find_action(self, scope: str, action_id: str) -> RecordedAction | None:
+        refuse_nul(scope=scope, action_id=action_id)
         return self._reader.row(lambda c: queries.action(c, scope, action_id))
 
     async def record_failure(self, action: ActionRecord, error: bytes, guard: Guard | None) -> None:
+        check_action(action)
+        check_guards(() if guard is None else (guard,))
         await self._batcher.submit(lambda tx: actions.record_failure(tx, action, error, guard))
 
     async def list_open(self, prefix: str) -> Sequence[OpenWork]:
+        refuse_nul(prefix=prefix)
         now_us = self._clock.peek()
         return await self._reader.list(lambda c: queries.open_work(c, prefix, now_us))
 
@@ -116,16 +195,19 @@ class SqliteStore(SingleProcess):
     async def claim_intents(
         self, worker: str, limit: int, visibility_us: int
     ) -> Sequence[ClaimedIntent]:
+        refuse_nul(worker=worker)
         return await self._batcher.submit(
             lambda tx: intents.claim(tx, worker, limit, visibility_us)
         )
 
     async def complete_intents(self, claim_tokens: Sequence[str]) -> Sequence[bool]:
+        refuse_nul(claim_tokens="".join(claim_tokens))
         return await self._batcher.submit(lambda tx: intents.complete(tx, claim_tokens))
 
     async def fail_intent(
         self, claim_token: str, error: bytes, retry_in_us: int | None
     ) -> IntentState | None:
+        refuse_nul(claim_token=claim_token)
         return await self._batcher.submit(
             lambda tx: intents.fail(tx, claim_token, error, retry_in_us)
         )
@@ -133,15 +215,29 @@ class SqliteStore(SingleProcess):
     async def extend_intents(
         self, claim_tokens: Sequence[str], visibility_us: int
     ) -> Sequence[bool]:
+        refuse_nul(claim_tokens="".join(claim_tokens))
         return await self._batcher.submit_first(
             lambda tx: intents.extend(tx, claim_tokens, visibility_us)
         )
 
     async def release_intents(self, claim_tokens: Sequence[str]) -> None:
+        refuse_nul(claim_tokens="".join(claim_tokens))
         await self._batcher.submit(lambda tx: intents.release(tx, claim_tokens))
 
     async def take_back_intents(self, worker: str, keep: Sequence[str]) -> None:
+        refuse_nul(worker=worker)
         await self._batcher.submit(lambda tx: intents.take_back(tx, worker, keep))
+
+    async def redrive_intents(self, intent_ids: Sequence[str]) -> int:
+        refuse_nul(intent_ids="".join(intent_ids))
+        return await self._batcher.submit(lambda tx: intents.redrive(tx, intent_ids))
+
+    async def redrive_dead(self, limit: int) -> int:
+        return await self._batcher.submit(lambda tx: intents.redrive_dead(tx, limit))
+
+    async def cancel_intents(self, intent_ids: Sequence[str]) -> int:
+        refuse_nul(intent_ids="".join(intent_ids))
+        return await self._batcher.submit(lambda tx: intents.cancel(tx, intent_ids))
 
     async def list_intents(
         self, state: IntentState, after: int, limit: int
@@ -158,12 +254,15 @@ class SqliteStore(SingleProcess):
     # Events
 
     async def publish_event(self, event: NewEvent) -> StoredEvent:
+        refuse_nul(topic=event.topic, event_id=event.event_id)
         return await self._batcher.submit(lambda tx: events.publish(tx, event))
 
     async def read_events(self, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
+        refuse_nul(topic=topic)
         return await self._reader.list(lambda c: queries.events(c, topic, after, limit))
 
     async def event_head(self, topic: str) -> int:
+        refuse_nul(topic=topic)
         return self._reader.row(lambda c: queries.event_head(c, topic))
 
     async def wait_events(self, topic: str, after: int) -> None:
@@ -180,13 +279,27 @@ class SqliteStore(SingleProcess):
     # Outcomes and secrets
 
     async def find_outcome(self, key: str) -> IdempotencyRecord | None:
+        refuse_nul(key=key)
         return self._reader.row(lambda c: queries.outcome(c, key))
 
     async def record_outcome(self, key: str, record: IdempotencyRecord) -> IdempotencyRecord:
+        refuse_nul(key=key)
         return await self._batcher.submit(lambda tx: outcomes.record(tx, key, record))
 
     async def get_or_create_secret(self, name: str, fresh: bytes) -> bytes:
+        refuse_nul(name=name)
         return await self._batcher.submit(lambda tx: outcomes.secret(tx, name, fresh))
+
+    async def purge(self, retention: Retention, position: PurgePosition, limit: int) -> Purged:
+        return await self._batcher.submit(lambda tx: purging.purge(tx, retention, position, limit))
+
+    async def backup_to(self, target: Path) -> int:
+        """Copies the store as it stands, while others go on; returns the copy's size in bytes.
+
+        Raises:
+            ConfigurationError: the target exists already or cannot be written.
+        """
+        return await asyncio.to_thread(backup, self._path, target)
 
     async def close(self) -> None:
         # The last connection to close writes the log back into the file, and that must be the

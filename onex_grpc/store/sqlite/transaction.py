@@ -9,6 +9,7 @@ import apsw
 
 from onex_grpc.store.batcher import Outcome
 from onex_grpc.store.sqlite.failures import translate
+from onex_grpc.store.tally import Tally
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 # twice.
 CLOCK_LAG_US: Final = 100_000
 
+_COUNT: Final = (
+    "INSERT INTO tally (state, priority, count) VALUES (?, ?, ?) "
+    "ON CONFLICT (state, priority) DO UPDATE SET count = count + excluded.count"
+)
+
 # A row as SQLite gives it; the statement beside it says which types its columns have.
 Row = tuple[Any, ...]
 
@@ -29,7 +35,7 @@ class Transaction:
     change for waiters.
     """
 
-    __slots__ = ("changes", "connection", "execute", "executemany", "fence", "now_us")
+    __slots__ = ("changes", "connection", "execute", "executemany", "fence", "now_us", "tally")
 
     def __init__(self, connection: apsw.Connection, fence: int, changes: Changes) -> None:
         self.connection = connection
@@ -41,6 +47,7 @@ class Transaction:
         self.now_us = 0
         self.fence = fence
         self.changes = changes
+        self.tally = Tally()
 
     def next_fence(self, above: int) -> int:
         """A fence greater than any that this store has issued, and than `above`."""
@@ -123,6 +130,7 @@ class SqliteRunner:
 
     def _begin(self) -> int:
         self._tx.changes = self._wakeups.begin()
+        self._tx.tally = Tally()
         self._tx.execute("BEGIN IMMEDIATE")
         return self._connection.total_changes()
 
@@ -133,6 +141,8 @@ class SqliteRunner:
         ):
             tx.execute("UPDATE meta SET clock_us = ?, fence = ?", (tx.now_us, tx.fence))
             self._stored_fence, self._stored_us = tx.fence, tx.now_us
+        if tx.tally.changed:
+            tx.executemany(_COUNT, tx.tally.rows())
         tx.execute("COMMIT")
 
     def _roll_back(self) -> None:
@@ -156,10 +166,12 @@ def _attempt(tx: Transaction, operation: Operation) -> Outcome:
 
 def _isolated(tx: Transaction, operation: Operation) -> Outcome:
     tx.execute("SAVEPOINT member")
+    counted = dict(tx.tally.changed)
     outcome = _attempt(tx, operation)
     if outcome.error is not None:
         tx.execute("ROLLBACK TO member")
         # What the failed one noted about the queue is void; a claim too many does no harm.
         tx.changes.ready = True
+        tx.tally.changed = counted
     tx.execute("RELEASE member")
     return outcome

@@ -193,7 +193,7 @@ def test_ids_that_differ_are_refused_by_field(mesh: Served) -> None:
     ("request_", "reason"),
     _numbered(
         (compute("nope", [1]), "ALGORITHM_NOT_FOUND"),
-        (compute("a\0b", [1]), "ALGORITHM_NOT_FOUND"),
+        (compute("a\0b", [1]), "INVALID_CONTRACT"),
         (compute("x" * 1_000_000), "INVALID_CONTRACT"),
         (compute("sum"), "INVALID_CONTRACT"),
         (compute("sum", "text"), "INVALID_CONTRACT"),
@@ -256,7 +256,8 @@ def ship(key: str) -> Message:
         (reduction("FLY"), "INVALID_CONTRACT"),
         (reduction("\0"), "INVALID_CONTRACT"),
         (ship("k"), "ILLEGAL_TRANSITION"),
-        (ship("\0../ключ"), "ILLEGAL_TRANSITION"),
+        (ship("\0../ключ"), "INVALID_CONTRACT"),
+        (ship("../ключ"), "ILLEGAL_TRANSITION"),
         (ship("k" * 100_000), "INVALID_CONTRACT"),
         (reduction("PlaceOrder"), "INVALID_CONTRACT"),
         (reduction("PlaceOrder", orders_pb2.OrderLine()), "INVALID_CONTRACT"),

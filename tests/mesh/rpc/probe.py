@@ -47,6 +47,12 @@ class Probe(compute_pb2_grpc.ComputeNodeServiceServicer):
         self.cancelled = asyncio.Event()
         self.cancelled_at = 0.0
 
+    def ExecuteComputeStream(
+        self, request_iterator: AsyncIterator[Request], context: object
+    ) -> AsyncIterator[Response]:
+        """Not probed: streams have a service of their own here."""
+        raise NotImplementedError
+
     async def ExecuteCompute(self, request: Request, context: object) -> Response:
         """Runs the behaviour."""
         call = current_call()

@@ -27,6 +27,8 @@ from tests.mesh.rpc.conftest import Node, Stub
 from tests.mesh.rpc.probe import SECRET, Probe, StreamProbe, StreamStub, add_probes, ask
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from onex_grpc.context import CallContext
     from onex_grpc.rpc.calls import Handler
 
@@ -285,6 +287,11 @@ async def test_a_call_that_the_other_side_cancels_is_a_node_that_goes_away() -> 
             ending = cast("grpc.aio.ServicerContext[object, object]", context)
             await ending.abort(grpc.StatusCode.CANCELLED)
             raise AssertionError
+
+        def ExecuteComputeStream(
+            self, request_iterator: AsyncIterator[compute_pb2.ModelContractCompute], context: object
+        ) -> AsyncIterator[compute_pb2.ModelComputeOutput]:
+            raise NotImplementedError
 
     server = grpc.aio.server()
     compute_pb2_grpc.add_ComputeNodeServiceServicer_to_server(Leaving(), server)

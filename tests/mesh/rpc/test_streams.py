@@ -122,3 +122,18 @@ async def test_writer_learns_why_its_call_ended(node: Node) -> None:
     assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(ContractValidationError):
         await call.write(ask("a"))
+
+
+async def test_a_reader_learns_why_its_call_ended_while_requests_were_on_their_way(
+    node: Node,
+) -> None:
+    async def requests() -> AsyncIterator[Request]:
+        yield ask("")
+        for _ in range(20):
+            yield ask("a", size=1_000)
+
+    for _ in range(100):
+        with pytest.raises(ContractValidationError):
+            [response async for response in node.stream_stub.Echo(requests())]
+        with pytest.raises(ContractValidationError):
+            await node.stream_stub.Collect(requests())

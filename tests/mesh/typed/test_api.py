@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
@@ -20,6 +20,7 @@ from onex.v1 import common_pb2, node_pb2, node_pb2_grpc, options_pb2
 from onex_grpc import typed
 from onex_grpc.errors import ConfigurationError, TargetNotFoundError
 from onex_grpc.rpc import Mesh
+from onex_grpc.serve.health_client import list_health
 from onex_grpc.serve.host import named
 from onex_grpc.testing.mesh import LocalMesh
 from onex_grpc.typed.contract import Contract
@@ -126,7 +127,7 @@ def test_a_plain_def_where_async_is_meant_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="send must be an `async def` that returns"):
 
         class _Plain(post_onex.PostEffect):
-            def send(self, request, call):  # type: ignore[no-untyped-def,override]
+            def send(self, request, call):  # type: ignore[no-untyped-def]
                 return None
 
     with pytest.raises(ConfigurationError, match="follow must be an `async def` that yields"):
@@ -142,6 +143,17 @@ def test_a_plain_def_where_async_is_meant_is_refused() -> None:
                 self, requests: AsyncIterator[numbers_pb2.RunningRequest]
             ) -> Iterator[numbers_pb2.RunningResponse]:
                 yield numbers_pb2.RunningResponse()
+
+
+def test_methods_that_another_base_writes_are_looked_at_too() -> None:
+    class Mixin:
+        async def add(self, request: numbers_pb2.AddRequest) -> numbers_pb2.AddResponse:
+            return numbers_pb2.AddResponse()
+
+    with pytest.raises(ConfigurationError, match=r"_Mixed.add must be a plain `def` that returns"):
+
+        class _Mixed(Mixin, NumbersCompute):  # type: ignore[misc]
+            pass
 
 
 def test_decorated_methods_and_iterators_of_others_fit() -> None:
@@ -181,29 +193,20 @@ async def test_a_typed_node_describes_itself(tmp_path: Path) -> None:
 
 
 async def test_health_and_reflection_know_the_service(tmp_path: Path) -> None:
-    async with (
-        serving(Numbers, tmp_path) as served,
-        grpc.aio.insecure_channel(served.address) as channel,
-    ):
-        request = health_pb2.HealthCheckRequest(service="lab.v1.NumbersService")
-        health = await health_pb2_grpc.HealthStub(channel).Check(request)
-        assert health.status == health_pb2.HealthCheckResponse.SERVING
-        names, options = await _reflected(served.address)
-        assert "lab.v1.NumbersService" in names
-        assert options.version == "1.2.0"
+    async with serving(Numbers, tmp_path) as served:
+        health = await list_health(served.address, None, 5.0)
+        names, options = await asyncio.to_thread(_reflected, served.address)
+    assert health["lab.v1.NumbersService"] == "SERVING"
+    assert "lab.v1.NumbersService" in names
+    assert options.version == "1.2.0"
 
 
-async def _reflected(address: str) -> tuple[list[str], options_pb2.NodeOptions]:
-    import asyncio
-
-    def ask() -> tuple[list[str], options_pb2.NodeOptions]:
-        with grpc.insecure_channel(address) as channel:
-            database = ProtoReflectionDescriptorDatabase(channel)
-            names = list(database.get_services())
-            file = database.FindFileContainingSymbol("lab.v1.NumbersService")
-            return names, file.service[0].options.Extensions[options_pb2.node]
-
-    return await asyncio.to_thread(ask)
+def _reflected(address: str) -> tuple[list[str], options_pb2.NodeOptions]:
+    with grpc.insecure_channel(address) as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        names = list(database.get_services())
+        file = database.FindFileContainingSymbol("lab.v1.NumbersService")
+        return names, file.service[0].options.Extensions[options_pb2.node]
 
 
 async def test_clients_by_the_local_mesh_and_by_name() -> None:

@@ -309,6 +309,33 @@ async def test_a_fault_of_the_source_of_requests_is_raised_again(client: Numbers
         await client.total(broken_list())
 
 
+async def test_a_source_of_requests_that_is_cancelled_ends_the_call(client: NumbersClient) -> None:
+    async def cancelled() -> AsyncGenerator[numbers_pb2.RunningRequest, None]:
+        yield numbers_pb2.RunningRequest(number=1)
+        raise asyncio.CancelledError
+
+    async def read() -> None:
+        await gather(client.running(cancelled()), [])
+
+    reading = asyncio.create_task(read())
+    await asyncio.wait((reading,), timeout=5)
+    assert reading.cancelled()
+
+
+async def test_requests_of_another_type_are_refused_before_they_are_sent(
+    client: NumbersClient,
+) -> None:
+    wrong = numbers_pb2.CountRequest(upto=1)
+    with pytest.raises(TypeError, match="Add takes a AddRequest, not a CountRequest"):
+        await client.add(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Count takes a CountRequest, not a AddRequest"):
+        await anext(client.count(numbers_pb2.AddRequest()))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Total takes a TotalRequest, not a CountRequest"):
+        await client.total([wrong])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="Running takes a RunningRequest, not a CountRequest"):
+        await anext(client.running([wrong]))  # type: ignore[list-item]
+
+
 async def test_ids_pass_and_messages_of_users_keep_theirs(served: Served[Numbers]) -> None:
     correlation = str(uuid.uuid4())
     enter_call(CallContext(correlation))

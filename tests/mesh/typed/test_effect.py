@@ -22,12 +22,15 @@ from onex_grpc.contract.data import unpack_as
 from onex_grpc.errors import (
     AlreadyExistsError,
     ContractValidationError,
+    DeadlineExceededError,
+    LeaseRequiredError,
     NodeUnavailableError,
     OperationRefusedError,
     OutcomeUnknownError,
     UnavailableError,
 )
 from onex_grpc.rpc import Mesh
+from onex_grpc.serve.settings import Settings
 from onex_grpc.testing.process import NodeProcess
 from onex_grpc.typed.intent import model_intent
 from tests.mesh.typed.lab_nodes import Post
@@ -154,6 +157,11 @@ async def test_what_the_doors_refuse(
 ) -> None:
     chat = contract(post_pb2.ChatRequest())
     other = contract(post_pb2.CollectRequest())
+    for request in (post_pb2.ChatRequest(), post_pb2.SendRequest()):
+        damaged = contract(request)
+        damaged.io_operation_config.operation.custom.value = b"\xff"
+        with pytest.raises(ContractValidationError, match=r"operation\.custom: .* were they cut"):
+            await stream(generic, post_pb2.ChatResponse, damaged)
     with pytest.raises(ContractValidationError, match="all requests of a stream are of one type"):
         await stream(generic, post_pb2.ChatResponse, chat, other)
     with pytest.raises(ContractValidationError, match="no request came"):
@@ -233,6 +241,23 @@ async def test_the_time_of_the_contract_by_both_doors(
         await client.stuck(post_pb2.StuckRequest(), timeout=20)
     with pytest.raises(OutcomeUnknownError, match="look at the target before you repeat it"):
         await generic.ExecuteEffect(contract(post_pb2.StuckRequest()))
+
+
+async def test_the_deadline_of_the_call_reaches_the_effect(
+    client: PostClient, served: Served[Post]
+) -> None:
+    with pytest.raises((OutcomeUnknownError, DeadlineExceededError)):
+        await client.stuck(post_pb2.StuckRequest(), timeout=0.05)
+    with pytest.raises(DeadlineExceededError):
+        await gather(client.follow(post_pb2.FollowRequest(), timeout=0.05), [])
+    async with asyncio.timeout(5):
+        await served.node.released.wait()
+
+
+async def test_a_lease_may_be_required_at_the_typed_door(tmp_path: Path) -> None:
+    async with serving(Post, tmp_path, Settings(require_lease=True)) as served:
+        with pytest.raises(LeaseRequiredError, match="PostService/Send needs a lease here"):
+            await PostClient(served.mesh).send(post_pb2.SendRequest())
 
 
 async def test_a_stream_whose_handler_fails_has_an_unknown_outcome(client: PostClient) -> None:

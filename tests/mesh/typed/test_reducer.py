@@ -196,14 +196,18 @@ async def test_an_empty_stream_is_refused(doors: Doors) -> None:
         await anext(doors.client.exchange([]))
 
 
-@pytest.mark.parametrize("key", ["", "k" * 201])
+@pytest.mark.parametrize("key", ["", "k" * 201, "k\0"])
 async def test_a_request_needs_a_key(key: str, doors: Doors) -> None:
     with pytest.raises(ContractValidationError) as unary:
         await doors.client.book(ledger_pb2.BookRequest(account_id=key))
     with pytest.raises(ContractValidationError) as stream:
         await doors.client.book_all(amounts(key, 1))
 
+    with pytest.raises(ContractValidationError) as generic:
+        await doors.generic.ExecuteReduction(book(key, 1))
+
     assert refused(unary) == refused(stream) == ["account_id"]
+    assert refused(generic) == ["reduction_config.state_key"]
 
 
 async def test_refusals_have_the_same_reason_at_both_doors(doors: Doors) -> None:
@@ -286,7 +290,7 @@ async def test_stream_reduction_ends_with_the_first_refusal(doors: Doors) -> Non
 
 
 def headers(action_id: str) -> tuple[tuple[str, str], ...]:
-    return (("onex-action-id", action_id), ("onex-correlation-id", CORRELATION))
+    return (("onex-action-id", action_id),)
 
 
 def new_id() -> str:

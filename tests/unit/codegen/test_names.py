@@ -44,6 +44,22 @@ def test_only_dependencies_of_one_name_are_told_apart_by_their_package() -> None
     }
 
 
+def test_versions_of_one_service_are_told_apart_by_their_whole_package() -> None:
+    services = ["shop.v1.OrderService", "shop.v2.OrderService", "stock.v1.OrderService"]
+    assert names.mesh_properties(services) == {
+        "shop.v1.OrderService": "shop_v1_order",
+        "shop.v2.OrderService": "shop_v2_order",
+        "stock.v1.OrderService": "stock_order",
+    }
+
+
+def test_a_dependency_without_a_package_is_not_private() -> None:
+    assert names.mesh_properties(["CallsService", "shop.v1.CallsService"]) == {
+        "CallsService": "calls",
+        "shop.v1.CallsService": "shop_calls",
+    }
+
+
 def test_each_kind_has_its_classes() -> None:
     reducer = names.class_names("Order", common_pb2.NODE_TYPE_REDUCER)
     assert reducer == ["OrderReducer", "OrderClient", "OrderIntent"]

@@ -29,7 +29,13 @@ from onex.v1 import (
 from onex_grpc.context import CallContext, current_call, enter_call
 from onex_grpc.contract.data import pack, unpack
 from onex_grpc.effect import EventLogTarget, FilesTarget
-from onex_grpc.errors import AlgorithmNotFoundError, OnexError, Status
+from onex_grpc.errors import (
+    AlgorithmNotFoundError,
+    ContractValidationError,
+    OnexError,
+    StaleFenceError,
+    Status,
+)
 from onex_grpc.node.compute import NodeCompute
 from onex_grpc.node.effect import NodeEffect
 from onex_grpc.node.orchestrator import NodeOrchestrator
@@ -126,6 +132,22 @@ async def test_leases(mesh: LocalMesh) -> None:
     assert released.epoch == 0
     key = (await stub.ListKeys(lease_pb2.ListKeysRequest())).keys[0]
     assert (len(key.ed25519), key.kid != "") == (32, True)
+
+
+async def test_a_stolen_lease(mesh: LocalMesh) -> None:
+    stub = mesh.stub(lease_pb2_grpc.LeaseServiceStub, "orchestrator")
+    request = lease_pb2.AcquireLeaseRequest(workflow_id="w", holder="h", request_id=ID)
+    lease = (await stub.AcquireLease(request)).lease
+    wish = lease_pb2.StealLeaseRequest(
+        workflow_id="w", holder="operator", request_id=ID, reason="h hangs"
+    )
+    stolen = (await stub.StealLease(wish)).lease
+    assert stolen.fence > lease.fence
+    assert (stolen.holder, stolen.token.count(".")) == ("operator", 2)
+    with pytest.raises(StaleFenceError):
+        await stub.RenewLease(proof(lease_pb2.RenewLeaseRequest, lease))
+    again = (await stub.StealLease(wish)).lease
+    assert (again.lease_id, again.fence) == (stolen.lease_id, stolen.fence)
 
 
 async def test_events(mesh: LocalMesh) -> None:
@@ -275,6 +297,84 @@ async def test_actions(mesh: LocalMesh) -> None:
     delegated = await stub.ExecuteAction(request)
     assert delegated.status == action_pb2.ACTION_STATUS_COMPLETED
     assert (unpack(delegated.result), delegated.epoch) == (3.0, 2)
+
+
+async def test_history_and_audit_trail(mesh: LocalMesh) -> None:
+    leases = mesh.stub(lease_pb2_grpc.LeaseServiceStub, "orchestrator")
+    stub = mesh.stub(orchestrator_pb2_grpc.OrchestratorNodeServiceStub, "orchestrator")
+    workflows = mesh.stub(orchestrator_pb2_grpc.WorkflowServiceStub, "orchestrator")
+    acquired = lease_pb2.AcquireLeaseRequest(workflow_id="x", holder="h", request_id=ID)
+    lease = (await leases.AcquireLease(acquired)).lease
+    request = orchestrator_pb2.ExecuteActionRequest(
+        workflow_id="x", fence=lease.fence, lease_token=lease.token
+    )
+    action = request.action
+    action.lease_id = lease.lease_id
+    action.target_node = "orchestrator"
+    action.correlation_id = action.parent_action_id = ID
+    action.issued_at.GetCurrentTime()
+    ids = []
+    for number, kind in enumerate(("START_WORKFLOW", "CHECKPOINT_STATE", "UPDATE_STATE")):
+        ids.append(str(uuid.uuid4()))
+        action.action_id = ids[-1]
+        action.action_type = action_pb2.ActionType.Value(f"ACTION_TYPE_{kind}")
+        action.epoch = min(number, 1)
+        if kind == "CHECKPOINT_STATE":
+            action.command_payload.checkpoint.name = "good"
+        else:
+            action.command_payload.state.CopyFrom(pack(number))
+        await stub.ExecuteAction(request)
+    failing = orchestrator_pb2.ExecuteActionRequest()
+    failing.CopyFrom(request)
+    failing.action.action_id = str(uuid.uuid4())
+    failing.action.action_type = action_pb2.ACTION_TYPE_DELEGATE_TASK
+    failing.action.target_node = "compute"
+    failing.action.ClearField("epoch")
+    failing.action.command_payload.compute.CopyFrom(computing("a", "unknown").compute)
+    with pytest.raises(AlgorithmNotFoundError):
+        await stub.ExecuteAction(failing)
+
+    history = orchestrator_pb2.ListWorkflowHistoryRequest(workflow_id="x")
+    first, second = [answer.entry async for answer in workflows.ListHistory(history)]
+    assert (first.version, first.kind) == (1, "ACTION_TYPE_START_WORKFLOW")
+    assert list(first.checkpoints) == ["good"]
+    assert (first.holder, first.fence, first.lease_id) == ("h", lease.fence, "")
+    assert (first.action_id, first.parent_action_id) == (ids[0], ID)
+    assert second.written_at.ToNanoseconds() >= first.written_at.ToNanoseconds() > 0
+    state = unpack(second.state)
+    assert isinstance(state, orchestrator_pb2.WorkflowState)
+    assert unpack(state.data) == 2.0
+    history.after_epoch = 1
+    assert [a.entry.version async for a in workflows.ListHistory(history)] == [2]
+
+    trail = orchestrator_pb2.ListActionsRequest(workflow_id="x", page_size=3)
+    page = await workflows.ListActions(trail)
+    assert [one.action_id for one in page.actions] == ids
+    pinned = page.actions[1]
+    assert pinned.action_type == action_pb2.ACTION_TYPE_CHECKPOINT_STATE
+    assert (pinned.target_node, pinned.correlation_id) == ("orchestrator", ID)
+    assert (pinned.parent_action_id, pinned.holder) == (ID, "h")
+    assert (pinned.fence, pinned.lease_id) == (lease.fence, "")
+    assert (pinned.basis, pinned.epoch) == (1, 1)
+    assert pinned.status == action_pb2.ACTION_STATUS_COMPLETED
+    assert (pinned.issued_at.seconds > 0, pinned.finished_at.seconds > 0) == (True, True)
+    trail.page_token = page.next_page_token
+    rest = await workflows.ListActions(trail)
+    (failed,) = rest.actions
+    assert (failed.status, rest.next_page_token) == (action_pb2.ACTION_STATUS_FAILED, "")
+    assert (failed.error.reason, failed.HasField("basis")) == ("ALGORITHM_NOT_FOUND", False)
+    trail.page_token = "x"
+    with pytest.raises(ContractValidationError):
+        await workflows.ListActions(trail)
+
+    await leases.ReleaseLease(proof(lease_pb2.ReleaseLeaseRequest, lease))
+    (last,) = [a.entry async for a in workflows.ListHistory(history)]
+    assert last.lease_id == lease.lease_id
+    assert (await workflows.ListActions(trail_of("x"))).actions[0].lease_id == lease.lease_id
+
+
+def trail_of(workflow_id: str) -> orchestrator_pb2.ListActionsRequest:
+    return orchestrator_pb2.ListActionsRequest(workflow_id=workflow_id)
 
 
 def test_error_detail_tells_all() -> None:

@@ -181,13 +181,6 @@ def test_unbuilt_coordination(name: str) -> None:
         check(message)
 
 
-@pytest.mark.parametrize("name", ["CHECKPOINT_STATE", "ROLLBACK_STATE"])
-def test_unbuilt_actions(name: str) -> None:
-    message = action(f"ACTION_TYPE_{name}", epoch=1)
-    with pytest.raises(UnimplementedError, match=name):
-        check(message)
-
-
 def action(name: str, epoch: int | None = None) -> action_pb2.ModelAction:
     made = action_pb2.ModelAction(
         action_id=ID,

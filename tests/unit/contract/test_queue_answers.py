@@ -137,6 +137,35 @@ async def test_stats_and_pages(store: Store) -> None:
         stats = await queue.GetQueueStats(intent_pb2.GetQueueStatsRequest(), None)
         assert (stats.pending, stats.in_flight, stats.completed) == (1, 1, 1)
         assert stats.HasField("oldest_pending_age")
+        high, normal = stats.priorities
+        assert (high.priority, high.pending, high.in_flight) == (2, 0, 1)
+        assert (normal.priority, normal.pending, normal.in_flight) == (3, 1, 0)
+        assert not high.HasField("oldest_pending_age")
+        assert normal.oldest_pending_age == stats.oldest_pending_age
+
+
+async def test_dead_intents_are_redriven(store: Store) -> None:
+    ids = [f"0198c0de-0000-7000-8000-00000000000{number}" for number in range(3)]
+    await emit(store, *ids, "waiting")
+    queue = IntentQueue(store)
+    worker = Worker(queue)
+    async with aclosing(worker.answers):
+        for delivery in await worker.take(3):
+            assert delivery.redrives == 0
+            token = delivery.claim_token
+            worker.say(Request(fail=intent_pb2.TakeIntentsFail(claim_token=token, terminal=True)))
+            assert (await worker.settled()).status == intent_pb2.INTENT_STATUS_DEAD
+        some = intent_pb2.RedriveIntentsRequest(intent_ids=ids[:1])
+        assert (await queue.RedriveIntents(some, None)).redriven == 1
+        assert (await queue.RedriveIntents(some, None)).redriven == 0
+        every = intent_pb2.RedriveIntentsRequest(all=True)
+        assert (await queue.RedriveIntents(every, None)).redriven == 2
+        await store.cancel_intents(["waiting"])
+        deliveries = await worker.take(3)
+        assert sorted(delivery.intent.intent_id for delivery in deliveries) == ids
+        assert [delivery.redrives for delivery in deliveries] == [1, 1, 1]
+    stats = await queue.GetQueueStats(intent_pb2.GetQueueStatsRequest(), None)
+    assert (stats.dead, stats.cancelled) == (0, 1)
 
 
 async def test_held_claims_go_on_in_the_next_stream(store: Store) -> None:

@@ -113,6 +113,22 @@ def action() -> action_pb2.ModelAction:
     return made
 
 
+def pinning() -> action_pb2.ModelAction:
+    made = action()
+    made.action_type = action_pb2.ACTION_TYPE_CHECKPOINT_STATE
+    made.epoch, made.target_node = 1, "orchestrator"
+    made.command_payload.checkpoint.name = "n"
+    return made
+
+
+def returning() -> action_pb2.ModelAction:
+    made = action()
+    made.action_type = action_pb2.ACTION_TYPE_ROLLBACK_STATE
+    made.epoch, made.target_node = 1, "orchestrator"
+    made.command_payload.rollback.epoch = 1
+    return made
+
+
 def execute_action() -> orchestrator_pb2.ExecuteActionRequest:
     return orchestrator_pb2.ExecuteActionRequest(
         workflow_id="w", fence=1, lease_token="t", action=action()
@@ -146,6 +162,10 @@ def generated() -> node_pb2.NodeDescriptor:
 
 def acquire() -> lease_pb2.AcquireLeaseRequest:
     return lease_pb2.AcquireLeaseRequest(workflow_id="w", holder="h", request_id=ID)
+
+
+def steal() -> lease_pb2.StealLeaseRequest:
+    return lease_pb2.StealLeaseRequest(workflow_id="w", holder="h", request_id=ID, reason="r")
 
 
 def proof(message_type: Callable[..., Message]) -> Callable[[], Message]:
@@ -200,6 +220,7 @@ RETRY: Final = "retry_config"
 LISTED: Final = lambda: intent_pb2.ListIntentsRequest(  # noqa: E731
     status=intent_pb2.INTENT_STATUS_DEAD
 )
+TRAIL: Final = lambda: orchestrator_pb2.ListActionsRequest(workflow_id="w")  # noqa: E731
 RENEW, RELEASE, VERIFY = (
     proof(message)
     for message in (
@@ -214,6 +235,17 @@ REFUSED: Final[dict[str, Refused]] = {
     "ActionPayload.compute": refuse(action, "command_payload.compute.algorithm_config", None),
     "ActionPayload.reducer": refuse(action, "command_payload.reducer", ..., "target_node"),
     "ActionPayload.state": refuse(action, "command_payload.state", ...),
+    "ActionPayload.checkpoint": refuse(
+        action, "command_payload.checkpoint.name", "n", "command_payload.checkpoint"
+    ),
+    "ActionPayload.rollback": refuse(
+        action, "command_payload.rollback.epoch", 1, "command_payload.rollback"
+    ),
+    "CheckpointCommand.name": refuse(pinning, "command_payload.checkpoint.name", ""),
+    "RollbackCommand.epoch": refuse(returning, "command_payload.rollback.epoch", 0),
+    "RollbackCommand.checkpoint": refuse(
+        returning, "command_payload.rollback.checkpoint", "c" * 201
+    ),
     "ModelAction.action_id": refuse(execute_action, "action.action_id", ""),
     "ModelAction.action_type": refuse(execute_action, "action.action_type", 0),
     "ModelAction.lease_id": refuse(execute_action, "action.lease_id", "x"),
@@ -296,6 +328,14 @@ REFUSED: Final[dict[str, Refused]] = {
     "TakeIntentsRequest.fail": refuse(said("goodbye"), "fail", ..., "fail.error"),
     "TakeIntentsRequest.extend": refuse(said("goodbye"), "extend", ..., "extend.claim_token"),
     "TakeIntentsRequest.goodbye": refuse(said("goodbye"), "goodbye", None, "TakeIntentsRequest"),
+    "RedriveIntentsRequest.intent_ids": Refused(
+        lambda: intent_pb2.RedriveIntentsRequest(intent_ids=[ID]),
+        lambda m: m.intent_ids.append("x"),
+        "intent_ids[1]",
+    ),
+    "RedriveIntentsRequest.all": refuse(
+        lambda: intent_pb2.RedriveIntentsRequest(intent_ids=[ID]), "all", True
+    ),
     "ListIntentsRequest.status": refuse(LISTED, "status", intent_pb2.INTENT_STATUS_FAILED),
     "ListIntentsRequest.page_size": refuse(LISTED, "page_size", 1001),
     "ListIntentsRequest.page_token": refuse(LISTED, "page_token", "t" * 201),
@@ -303,6 +343,11 @@ REFUSED: Final[dict[str, Refused]] = {
     "AcquireLeaseRequest.holder": refuse(acquire, "holder", ""),
     "AcquireLeaseRequest.ttl": refuse(acquire, "ttl", ...),
     "AcquireLeaseRequest.request_id": refuse(acquire, "request_id", ""),
+    "StealLeaseRequest.workflow_id": refuse(steal, "workflow_id", "a b"),
+    "StealLeaseRequest.holder": refuse(steal, "holder", ""),
+    "StealLeaseRequest.ttl": refuse(steal, "ttl", ...),
+    "StealLeaseRequest.request_id": refuse(steal, "request_id", ""),
+    "StealLeaseRequest.reason": refuse(steal, "reason", ""),
     **{
         f"{root().DESCRIPTOR.name}.{field}": refuse(root, field, value)
         for root in (RENEW, RELEASE, VERIFY)
@@ -394,6 +439,23 @@ REFUSED: Final[dict[str, Refused]] = {
     "ExecuteActionRequest.action": refuse(execute_action, "action", None),
     "GetWorkflowRequest.workflow_id": refuse(
         lambda: orchestrator_pb2.GetWorkflowRequest(workflow_id="w"), "workflow_id", ""
+    ),
+    "ListWorkflowHistoryRequest.workflow_id": refuse(
+        lambda: orchestrator_pb2.ListWorkflowHistoryRequest(workflow_id="w"), "workflow_id", ""
+    ),
+    "ListWorkflowHistoryRequest.after_epoch": refuse(
+        lambda: orchestrator_pb2.ListWorkflowHistoryRequest(workflow_id="w"),
+        "after_epoch",
+        2**63,
+    ),
+    "ListActionsRequest.workflow_id": refuse(TRAIL, "workflow_id", ""),
+    "ListActionsRequest.page_size": refuse(TRAIL, "page_size", 1001),
+    "ListActionsRequest.page_token": refuse(TRAIL, "page_token", "t" * 201),
+    "ListStateHistoryRequest.state_key": refuse(
+        lambda: reducer_pb2.ListStateHistoryRequest(state_key="k"), "state_key", ""
+    ),
+    "ListStateHistoryRequest.after_version": refuse(
+        lambda: reducer_pb2.ListStateHistoryRequest(state_key="k"), "after_version", 2**63
     ),
     "ReductionConfig.state_key": refuse(reducer, "reduction_config.state_key", "k" * 201),
     "ReducerInput.action": refuse(reducer, "input_data.action", ""),

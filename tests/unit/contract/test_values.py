@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from google.protobuf import struct_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -180,10 +181,37 @@ def test_other_command_has_another_hash() -> None:
 
 def test_content_of_a_reduction() -> None:
     contract = reducer_pb2.ModelContractReducer(action_id="a", correlation_id="c")
-    same = reducer_pb2.ModelContractReducer(action_id="b", correlation_id="c")
+    same = reducer_pb2.ModelContractReducer(action_id="b", correlation_id="d")
     same.issued_at.FromDatetime(ISSUED)
-    other = reducer_pb2.ModelContractReducer(action_id="a", correlation_id="d")
+    other = reducer_pb2.ModelContractReducer(action_id="a", correlation_id="c")
+    other.input_data.action = "OTHER"
     assert reduction_hash(contract) == reduction_hash(same) != reduction_hash(other)
+
+
+def in_two_orders() -> tuple[struct_pb2.Struct, struct_pb2.Struct]:
+    one, two = struct_pb2.Struct(), struct_pb2.Struct()
+    names = [str(n) for n in range(20)]
+    one.update(dict.fromkeys(names, 1))
+    two.update(dict.fromkeys(names[::-1], 1))
+    return one, two
+
+
+def test_equal_messages_have_equal_bytes() -> None:
+    one, two = in_two_orders()
+    assert one == two
+    assert data.pack(one) == data.pack(two)
+
+
+def test_it_does_not_matter_who_packed_a_payload() -> None:
+    contracts = []
+    for message in in_two_orders():
+        contract = reducer_pb2.ModelContractReducer()
+        contract.input_data.payload.message.Pack(message, "other.example/")
+        contracts.append(contract)
+    assert reduction_hash(contracts[0]) == reduction_hash(contracts[1])
+    for contract in contracts:
+        contract.input_data.payload.message.value += b"cut"
+    assert reduction_hash(contracts[0]) != reduction_hash(contracts[1])
 
 
 def test_map_order_does_not_change_a_hash() -> None:

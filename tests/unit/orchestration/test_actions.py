@@ -17,13 +17,13 @@ from onex_grpc.errors import (
     AlreadyExistsError,
     ContractValidationError,
     EpochMismatchError,
+    HistoryNotFoundError,
     LeaseExpiredError,
     LeaseValidationError,
     NodeUnavailableError,
     OnexError,
     StaleFenceError,
     TransitionError,
-    UnimplementedError,
 )
 
 if TYPE_CHECKING:
@@ -280,16 +280,86 @@ async def test_parallel_results_are_all_folded(house: House) -> None:
     assert {data.unpack(s.output) for s in stored.state.steps} == set(map(str, range(20)))
 
 
-@pytest.mark.parametrize(
-    "action_type",
-    [action_pb2.ACTION_TYPE_CHECKPOINT_STATE, action_pb2.ACTION_TYPE_ROLLBACK_STATE],
-)
-async def test_what_is_not_built_says_so(
+async def test_checkpoint_pins_the_epoch_and_leaves_it(house: House) -> None:
+    lease = await acquire(house, "w")
+    await send(house, action(lease, START, epoch=0, text="one"))
+    pin = checkpoint(lease, "good", epoch=1)
+    assert (await send(house, pin)).epoch == 1
+    assert (await send(house, pin)).epoch == 1
+    assert (await state_of(house, "w")).epoch == 1
+    with pytest.raises(EpochMismatchError):
+        await send(house, checkpoint(lease, "other", epoch=0))
+
+
+@pytest.mark.parametrize("to", [1, "good"])
+async def test_rollback_writes_an_earlier_state_again(house: House, to: int | str) -> None:
+    lease = await acquire(house, "w")
+    await send(house, action(lease, START, epoch=0, text="one"))
+    await send(house, checkpoint(lease, "good", epoch=1))
+    await send(house, action(lease, UPDATE, epoch=1, text="two"))
+    back = rollback(lease, to, epoch=2)
+    assert (await send(house, back)).epoch == 3
+    assert (await send(house, back)).epoch == 3
+    stored = await state_of(house, "w")
+    assert (data.unpack(stored.state.data), stored.epoch) == ("one", 3)
+    with pytest.raises(EpochMismatchError):
+        await send(house, rollback(lease, to, epoch=2))
+
+
+async def test_rollback_to_what_never_was(house: House) -> None:
+    lease = await acquire(house, "w")
+    await send(house, action(lease, START, epoch=0))
+    for to in (2, "unknown"):
+        with pytest.raises(HistoryNotFoundError):
+            await send(house, rollback(lease, to, epoch=1))
+
+
+async def test_an_ended_workflow_is_not_rolled_back(house: House) -> None:
+    lease = await acquire(house, "w")
+    await send(house, action(lease, START, epoch=0))
+    await send(house, action(lease, ABORT))
+    with pytest.raises(TransitionError):
+        await send(house, rollback(lease, 1, epoch=2))
+
+
+async def test_a_former_holder_pins_and_rolls_back_nothing(house: House) -> None:
+    lease = await acquire(house, "w")
+    await send(house, action(lease, START, epoch=0))
+    theft = lease_pb2.StealLeaseRequest(
+        workflow_id="w", holder="b", request_id=str(uuid.uuid4()), reason="test"
+    )
+    await house.leases.StealLease(theft)
+    for request in (checkpoint(lease, "n", epoch=1), rollback(lease, 1, epoch=1)):
+        with pytest.raises(StaleFenceError):
+            await send(house, request)
+
+
+@pytest.mark.parametrize("action_type", [START, UPDATE, DELEGATE])
+async def test_commands_of_other_actions_are_refused(
     house: House, action_type: action_pb2.ActionType.ValueType
 ) -> None:
     lease = await acquire(house, "w")
-    with pytest.raises(UnimplementedError):
-        await send(house, action(lease, action_type, epoch=0))
+    request = checkpoint(lease, "n", epoch=0)
+    request.action.action_type = action_type
+    with pytest.raises(ContractValidationError, match=r"command_payload\.checkpoint"):
+        await send(house, request)
+
+
+def checkpoint(lease: lease_pb2.Lease, name: str, *, epoch: int) -> Request:
+    request = action(lease, START, epoch=epoch)
+    request.action.action_type = action_pb2.ACTION_TYPE_CHECKPOINT_STATE
+    request.action.command_payload.checkpoint.name = name
+    return request
+
+
+def rollback(lease: lease_pb2.Lease, to: int | str, *, epoch: int) -> Request:
+    request = action(lease, START, epoch=epoch)
+    request.action.action_type = action_pb2.ACTION_TYPE_ROLLBACK_STATE
+    if isinstance(to, int):
+        request.action.command_payload.rollback.epoch = to
+    else:
+        request.action.command_payload.rollback.checkpoint = to
+    return request
 
 
 async def test_the_command_must_fit_the_target(house: House) -> None:

@@ -55,7 +55,7 @@ async def test_a_handler_is_found_by_the_type_of_its_request(
     async with restarted(house, handler, successor) as next_house:
         output = await run(next_house, asked("price"))
         again = await run(next_house, asked("price"))
-        with pytest.raises(AlreadyExistsError):
+        with pytest.raises(AlreadyExistsError, match="workflow w was begun with another content"):
             await run(next_house, asked("other"))
         state = await state_of(next_house)
     assert answers(output) == ["price! 1"]
@@ -219,13 +219,15 @@ async def test_what_a_handler_raises_is_the_failure_of_its_workflow(
             raise AlgorithmNotFoundError("mine")
         if request.value == "none":
             return None  # type: ignore[return-value]
+        if request.value == "self":
+            raise asyncio.CancelledError
         raise ValueError("a secret")
 
     async with restarted(house, handler, successor) as one:
         for _ in range(2):
             with pytest.raises(AlgorithmNotFoundError, match="mine"):
                 await run(one, asked("known"))
-        for text in ("none", "unknown"):
+        for text in ("none", "self", "unknown"):
             with pytest.raises(OnexError, match="failed unexpectedly") as raised:
                 await run(one, asked(text, text))
             assert type(raised.value) is OnexError
@@ -287,3 +289,30 @@ async def test_a_call_that_the_handler_gives_up_is_given_up_again(
     assert house.script.calls["slow"] == 1
     given_up = output.orchestration_result.step_results[0]
     assert given_up.status == orchestrator_pb2.STEP_STATUS_SKIPPED
+
+
+async def test_what_ends_a_group_of_tasks_is_the_failure(
+    house: House, node: Callees, successor: Successor
+) -> None:
+    async def handler(request: StringValue, calls: StepCalls) -> StringValue:
+        async with asyncio.TaskGroup() as outer, asyncio.TaskGroup() as inner:
+            inner.create_task(node.effect(calls, "refused"))
+            outer.create_task(node.compute(calls, "other"))
+        return request
+
+    house.script.errors["refused"] = [GuardRejectedError("no"), GuardRejectedError("no")]
+    async with restarted(house, handler, successor) as next_house:
+        with pytest.raises(GuardRejectedError, match="no"):
+            await run(next_house, asked())
+
+
+async def test_a_group_with_a_fault_of_another_kind_is_unexplained(
+    house: House, node: Callees, successor: Successor
+) -> None:
+    async def handler(request: StringValue, calls: StepCalls) -> StringValue:
+        errors = [GuardRejectedError("no"), KeyError("a fault of the handler's own")]
+        raise ExceptionGroup("both", errors)
+
+    async with restarted(house, handler, successor) as next_house:
+        with pytest.raises(OnexError, match="failed unexpectedly"):
+            await run(next_house, asked())

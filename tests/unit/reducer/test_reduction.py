@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from google.protobuf.message import Message
+
+    from onex.v1 import reducer_pb2_grpc
 
 CORRELATION = "0198c0de-0000-7000-8000-00000000000c"
 ISSUED_MS = 1_700_000_000_123
@@ -143,6 +145,23 @@ async def test_course_of_an_order(orders: Orders, store: Store) -> None:
     assert (unpack(read.state), read.version) == (state, 3)
 
 
+async def test_history_of_an_entity_is_streamed(orders: Orders) -> None:
+    await orders.execute_reduction(place())
+    await orders.execute_reduction(contract("CONFIRM_PAYMENT"))
+    await orders.execute_reduction(place(key="other"))
+    first, second = [entry async for entry in orders.list_history("CD1", 0)]
+    assert (first.kind, second.kind) == ("PLACE_ORDER", "CONFIRM_PAYMENT")
+    assert first.action_id != second.action_id
+    assert [entry.version async for entry in orders.list_history("CD1", 1)] == [2]
+    stub = cast("reducer_pb2_grpc.ReducerNodeServiceServicer", orders.services()[0].servicer)
+    request = reducer_pb2.ListStateHistoryRequest(state_key="CD1")
+    no_context: Any = None
+    entries = [answer.entry async for answer in stub.ListHistory(request, no_context)]
+    assert [entry.version for entry in entries] == [1, 2]
+    placed = unpack_as(entries[0].state, orders_pb2.Order)
+    assert placed.status == orders_pb2.ORDER_STATUS_ORDER_PLACED
+
+
 async def test_state_of_an_unknown_key_is_the_initial_one(orders: Orders) -> None:
     read = await orders.get_state("never")
     assert unpack(read.state) == orders_pb2.Order(status=orders_pb2.ORDER_STATUS_IDLE)
@@ -188,10 +207,14 @@ async def test_same_id_with_other_content(orders: Orders) -> None:
         await orders.execute_reduction(place(action_id, cents=6))
     with pytest.raises(AlreadyExistsError, match=action_id):
         await orders.execute_reduction(place(action_id, key="CD2"))
+
+
+async def test_a_repeat_may_come_in_another_course_of_calls(orders: Orders) -> None:
+    action_id = str(uuid.uuid4())
+    first = await orders.execute_reduction(place(action_id))
     other = place(action_id)
     other.correlation_id = str(uuid.uuid4())
-    with pytest.raises(AlreadyExistsError, match=action_id):
-        await orders.execute_reduction(other)
+    assert await orders.execute_reduction(other) == first
 
 
 async def test_action_id_of_the_header(orders: Orders) -> None:

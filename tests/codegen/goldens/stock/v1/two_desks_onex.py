@@ -10,7 +10,6 @@ from onex_grpc import typed as _onex
 from shop.v1 import desk_onex as _desk_onex
 from shop.v1 import desk_pb2 as _desk_pb2
 from stock.v1 import desk_onex as _stock_v1_desk_onex
-from stock.v1 import desk_pb2 as _stock_v1_desk_pb2
 from stock.v1 import two_desks_pb2 as _two_desks_pb2
 
 _onex.require_api(1, source="stock/v1/two-desks.proto")
@@ -98,8 +97,8 @@ TRANSFER = _onex.Contract(
     kind=_onex.REDUCER,
     name="transfer",
     version="1.0.0",
-    fingerprint="1.0.0:e68eb3f2f726",
-    emits=("shop.v1.DeskService/Sell", "stock.v1.DeskService/Fetch"),
+    fingerprint="1.0.0:fa6db16d11f9",
+    emits=("shop.v1.DeskService/Sell",),
     key="transfer_id",
     rpcs=(_TRANSFER_TRANSFER,),
     source="stock/v1/two-desks.proto",
@@ -107,15 +106,12 @@ TRANSFER = _onex.Contract(
 """The contract of TransferService."""
 
 
-TransferIntent: TypeAlias = (
-    _onex.Intent[_desk_pb2.SellRequest]
-    | _onex.Intent[_stock_v1_desk_pb2.FetchRequest]
-)
+TransferIntent: TypeAlias = _onex.Intent[_desk_pb2.SellRequest]
 """What TransferReducer may ask for."""
 
 
 class TransferReducer(_onex.TypedReducer[_two_desks_pb2.Transfer]):
-    """TransferService asks both desks."""
+    """TransferService asks a desk of another package."""
 
     contract = TRANSFER
     state_type = _two_desks_pb2.Transfer
@@ -145,7 +141,7 @@ class TransferReducer(_onex.TypedReducer[_two_desks_pb2.Transfer]):
 class TransferClient(_onex.Client):
     """Calls TransferService.
 
-    TransferService asks both desks.
+    TransferService asks a desk of another package.
     """
 
     contract = TRANSFER

@@ -1,0 +1,49 @@
+"""`onex backup STORE FILE` and `onex restore FILE STORE`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from onex_grpc.errors import ConfigurationError
+from onex_grpc.store.sqlite.backup import backup as copy_store
+from onex_grpc.store.sqlite.backup import restore as restore_store
+
+_SQLITE = "sqlite:///"
+
+
+@click.command()
+@click.argument("store", metavar="STORE")
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(store: str, file: Path) -> None:
+    """Copies the SQLite store STORE to FILE as it stands at this moment.
+
+    Its node may go on serving. FILE must not exist.
+    """
+    size = copy_store(_path(store), file)
+    click.echo(f"{file}: {size} bytes")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("store", metavar="STORE")
+def restore(file: Path, store: str) -> None:
+    """Puts the backup FILE in the place of the SQLite store STORE, whose node must not run.
+
+    What was there is kept beside it. All leases have ended, and fences go on above all that were
+    issued.
+    """
+    target = _path(store)
+    kept = restore_store(file, target)
+    click.echo(f"{target}: restored" + (f"; the former one is {kept}" if kept else ""))
+
+
+def _path(store: str) -> Path:
+    path = store.removeprefix(_SQLITE)
+    if "://" in path:
+        raise ConfigurationError(
+            f"{path.partition('://')[0]} is no SQLite store; back a PostgreSQL database up with "
+            "its own tools, such as pg_dump"
+        )
+    return Path(path)

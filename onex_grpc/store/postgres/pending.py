@@ -1,0 +1,188 @@
+"""What a batch has decided to write, sent as one statement a table instead of one a row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, LiteralString
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from onex_grpc.store.lease_rules import LeaseRow
+    from onex_grpc.store.postgres.connection import Connection
+    from onex_grpc.store.postgres.transaction import Row
+
+_LEASES: Final = (
+    "UPDATE workflow SET fence = new.fence, lease_id = new.lease_id, request_id = new.request_id, "
+    "holder = new.holder, ttl_us = new.ttl_us, expires_us = new.expires_us "
+    "FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::bigint[], "
+    "%b::bigint[]) "
+    "AS new (workflow_id, fence, lease_id, request_id, holder, ttl_us, expires_us) "
+    "WHERE workflow.workflow_id = new.workflow_id"
+)
+_NEW_STATES: Final = (
+    "INSERT INTO state (key, version, open) "
+    "SELECT key, version, coalesce(open, false) "
+    "FROM unnest(%b::text[], %b::bigint[], %b::boolean[]) AS new (key, version, open)"
+)
+_STATES: Final = (
+    "UPDATE state SET version = new.version, open = coalesce(new.open, state.open) "
+    "FROM unnest(%b::text[], %b::bigint[], %b::boolean[]) AS new (key, version, open) "
+    "WHERE state.key = new.key"
+)
+_HISTORY: Final = (
+    "INSERT INTO history (state_id, version, kind, fence, lease_id, holder, action_id, "
+    "parent_action_id, intents, written_us, state_type, state) "
+    "SELECT state.id, new.version, new.kind, new.fence, new.lease_id, new.holder, new.action_id, "
+    "new.parent_action_id, new.intents, new.written_us, new.state_type, new.state "
+    "FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::text[], "
+    "%b::text[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::bytea[]) "
+    "AS new (key, version, kind, fence, lease_id, holder, action_id, parent_action_id, intents, "
+    "written_us, state_type, state) JOIN state ON state.key = new.key"
+)
+_ACTIONS: Final = (
+    "INSERT INTO action (scope, action_id, content_hash, action_type, target, correlation_id, "
+    "issued_us, fence, basis, lease_id, parent_action_id, request, reply, error, epoch, failed, "
+    "finished_us, holder) "
+    "SELECT * FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::bigint[], %b::text[], "
+    "%b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::bytea[], "
+    "%b::bytea[], %b::bytea[], %b::bigint[], %b::boolean[], %b::bigint[], %b::text[])"
+)
+_INTENTS: Final = (
+    "INSERT INTO intent (intent_id, state, priority, rank_us, timed_us, attempts, max_attempts, "
+    "claim, worker, order_key, created_us, correlation_id, traceparent, payload, last_error) "
+    "SELECT intent_id, state, priority, rank_us, 0, 0, max_attempts, '', '', order_key, "
+    "created_us, correlation_id, traceparent, payload, '' "
+    "FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], "
+    "%b::bigint[], %b::text[], %b::text[], %b::bytea[]) AS new (intent_id, state, priority, "
+    "rank_us, max_attempts, order_key, created_us, correlation_id, traceparent, payload)"
+)
+
+
+_COMPLETIONS: Final = (
+    "UPDATE intent SET state = 5, timed_us = done.timed_us "
+    "FROM unnest(%b::bigint[], %b::text[], %b::bigint[]) AS done (seq, claim, timed_us) "
+    "WHERE intent.seq = done.seq AND intent.claim = done.claim AND intent.state = 3 "
+    "RETURNING intent.seq, intent.claim, order_key, priority"
+)
+# Others that claim at the same time take other rows instead of waiting for these. A plan may run a
+# plain sub-select more than once, and claim more than its limit.
+_CLAIMS: Final = (
+    "WITH head AS MATERIALIZED (SELECT seq, rank_us FROM intent WHERE state = 1 "
+    "ORDER BY rank_us, seq LIMIT %b::bigint FOR UPDATE SKIP LOCKED), "
+    "dealt AS MATERIALIZED "
+    "(SELECT seq, row_number() OVER (ORDER BY rank_us, seq) AS turn FROM head) "
+    "UPDATE intent SET state = 3, attempts = attempts + 1, claim = (%b::text[])[dealt.turn], "
+    "worker = (%b::text[])[dealt.turn], timed_us = (%b::bigint[])[dealt.turn] "
+    "FROM dealt WHERE intent.seq = dealt.seq "
+    "RETURNING claim, rank_us, intent.seq, priority, intent_id, attempts, max_attempts, payload, "
+    "traceparent, redrives"
+)
+
+
+class Answers:
+    """The rows that a statement for several members returns, to be fetched once it was sent; a
+    member's rows begin with its key.
+    """
+
+    __slots__ = ("_columns", "_cursor", "_rows")
+
+    def __init__(self, columns: int) -> None:
+        """A key is so many columns wide."""
+        self._columns = columns
+        self._cursor: psycopg.Cursor[Row] | None = None
+        self._rows: dict[Row, list[Row]] = {}
+
+    def come_from(self, cursor: psycopg.Cursor[Row]) -> None:
+        """The statement was sent."""
+        self._cursor = cursor
+
+    def take(self, key: Row) -> list[Row]:
+        """The rows of one member, which nobody else gets."""
+        if self._cursor is not None:
+            for row in self._cursor.fetchall():
+                self._rows.setdefault(row[: self._columns], []).append(row)
+            self._cursor = None
+        return self._rows.pop(key, [])
+
+
+class Pending:
+    """Rows to be written. Each list holds rows in the order of its statement's columns."""
+
+    __slots__ = (
+        *("_claimed", "_claims", "_completed", "_completions", "_new_states", "_states"),
+        *("actions", "history", "intents", "leases"),
+    )
+
+    def __init__(self) -> None:
+        self.leases: dict[str, LeaseRow] = {}
+        self._new_states: dict[str, tuple[int, bool | None]] = {}
+        self._states: dict[str, tuple[int, bool | None]] = {}
+        self.history: list[Row] = []
+        self.actions: list[Row] = []
+        self.intents: list[Row] = []
+        self._completions: list[Row] = []
+        self._completed = Answers(2)
+        self._claims: list[Row] = []
+        self._claimed = Answers(1)
+
+    def add_completion(self, seq: int, claim: str, now_us: int) -> Answers:
+        """A claim that ends well; its row is (seq, claim, order_key, priority)."""
+        self._completions.append((seq, claim, now_us))
+        return self._completed
+
+    def add_claims(self, limit: int, claim: str, worker: str, visible_us: int) -> Answers:
+        """So many intents for a worker; a row is that of the statement."""
+        self._claims.extend([(claim, worker, visible_us)] * limit)
+        return self._claimed
+
+    def add_state(self, key: str, version: int, opened: bool | None) -> None:
+        """A state's new version; None leaves it as open as it was."""
+        states = self._new_states if version == 1 or key in self._new_states else self._states
+        if opened is None and key in states:
+            opened = states[key][1]
+        states[key] = (version, opened)
+
+    def send(self, connection: Connection) -> None:
+        """Sends all, and waits for nothing."""
+        for statement, rows in (
+            (_LEASES, [_lease_row(row) for row in self.leases.values()]),
+            (_NEW_STATES, [(key, *row) for key, row in self._new_states.items()]),
+            (_STATES, [(key, *row) for key, row in self._states.items()]),
+            (_HISTORY, self.history),
+            (_ACTIONS, self.actions),
+            (_INTENTS, self.intents),
+        ):
+            if rows:
+                _send(connection, statement, rows)
+        self._send_queue(connection)
+        for sent in (self.leases, self._new_states, self._states):
+            sent.clear()
+        for written in (self.history, self.actions, self.intents):
+            written.clear()
+
+    def _send_queue(self, connection: Connection) -> None:
+        if self._completions:
+            self._completed.come_from(_send(connection, _COMPLETIONS, self._completions))
+            self._completions, self._completed = [], Answers(2)
+        if self._claims:
+            columns = [list(column) for column in zip(*self._claims, strict=True)]
+            sent = connection.execute(_CLAIMS, (len(self._claims), *columns), binary=True)
+            self._claimed.come_from(sent)
+            self._claims, self._claimed = [], Answers(1)
+
+
+def _send(connection: Connection, statement: LiteralString, rows: list[Row]) -> psycopg.Cursor[Row]:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return connection.execute(statement, columns, binary=True)
+
+
+def _lease_row(row: LeaseRow) -> Row:
+    return (
+        row.workflow_id,
+        row.fence,
+        row.lease_id,
+        row.request_id,
+        row.holder,
+        row.ttl_us,
+        row.expires_us,
+    )
