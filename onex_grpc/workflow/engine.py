@@ -424,6 +424,7 @@ class WorkflowEngine:
                 lost = error
             except asyncio.CancelledError:
                 if self._closing:
+                    await self._instances.hand_over(held.guard)
                     raise self._draining() from None
                 if not held.lost and not active.aborted:
                     raise

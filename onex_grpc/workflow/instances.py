@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from onex_grpc.errors import LeaseConflictError
+from onex_grpc.errors import LeaseConflictError, OnexError
 from onex_grpc.store.keys import WORKFLOW_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onex_grpc.store.model import LeaseGrant, LeaseRequest
+    from onex_grpc.store.model import Guard, LeaseGrant, LeaseRequest
     from onex_grpc.store.protocol import Store
 
 # The holder may have been about to end the workflow when it was asked to tell of it.
@@ -69,6 +70,13 @@ class Instances:
                     continue
             found.append(workflow_id)
         return found
+
+    async def hand_over(self, guard: Guard) -> None:
+        """Gives up a lease to other instances; who is alone takes it over when it restarts."""
+        if self._store.instance:
+            # Where that fails, the store's lock tells them, or the lease's end.
+            with contextlib.suppress(OnexError):
+                await self._store.release_lease(guard)
 
     async def wait(self, workflow_id: str, conflict: LeaseConflictError, *, first: bool) -> None:
         """Returns when another instance may have ended a workflow, or its lease has run out."""

@@ -78,6 +78,7 @@ async def work(data):
 '''
 SETTINGS = """
 store = "{store}"
+drain_grace = 0.2
 [addresses]
 "compute/main" = "127.0.0.1:{ports[0]}"
 "orchestrator" = ["127.0.0.1:{ports[1]}", "127.0.0.1:{ports[2]}"]
@@ -232,6 +233,26 @@ async def test_workflow_of_a_killed_process_goes_on_at_once_where_it_is_asked_fo
         assert time.monotonic() - killed < 5
         house.finish()
         assert result(await again) == "worked"
+
+
+async def test_process_that_is_stopped_hands_its_workflows_over(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    async with opened(tmp_path, postgres.address) as house:
+        one, other = await house.conductor(0), await house.conductor(1)
+        first = asyncio.create_task(ask(house.orchestrator(one)))
+        await house.working()
+        second = asyncio.create_task(ask(house.orchestrator(other)))
+        # Both ask; then neither the lease of 30 s is waited for, nor the look after one second.
+        await asyncio.wait((second,), timeout=1.5)
+        stopped = time.monotonic()
+        await one.stop()
+        with pytest.raises(UnavailableError):
+            await first
+        await house.working()
+        assert time.monotonic() - stopped < 5
+        house.finish()
+        assert result(await second) == "worked"
 
 
 async def test_workflow_of_a_killed_process_goes_on_although_nobody_asks(

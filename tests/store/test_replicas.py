@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -145,6 +146,22 @@ async def test_asking_who_is_there_keeps_nobody_out(postgres: PostgresServer, ow
         for _ in range(20):
             await asyncio.gather(until_gone(one, "pod-2"), until_gone(other, "pod-2"))
             await (await open_store(postgres.address, owner=owner, instance="pod-2")).close()
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+async def test_clock_of_a_process_that_jumps_matters_to_no_lease(
+    postgres: PostgresServer, owner: str, step: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with replicas(postgres, owner, "pod-0", "pod-1") as (here, there):
+        lease = await here.acquire_lease(request())
+        wall, wall_ns = time.time, time.time_ns
+        monkeypatch.setattr(time, "time", lambda: wall() + step)
+        monkeypatch.setattr(time, "time_ns", lambda: wall_ns() + int(step * 1e9))
+        with pytest.raises(LeaseConflictError) as caught:
+            await there.acquire_lease(request("orchestrator/b"))
+        assert 0 < (caught.value.retry_after or 0) <= 30
+        renewed = await here.renew_lease(lease.guard)
+        assert 29 * SECOND < renewed.remaining_us <= 30 * SECOND
 
 
 # What they tell each other

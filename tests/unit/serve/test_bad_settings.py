@@ -7,6 +7,7 @@ import pytest
 from onex_grpc.errors import ConfigurationError
 from onex_grpc.serve.config import load_settings
 
+TLS = '[tls]\nmode = "mtls"\ncert = "c"\nkey = "k"\nca = "a"\n'
 FILES = '[targets.x]\nkind = "files"\n'
 
 
@@ -27,6 +28,12 @@ FILES = '[targets.x]\nkind = "files"\n'
         ('[addresses]\n"compute/a/b" = "127.0.0.1:1"', "addresses: 'compute/a/b' is not"),
         ('[addresses]\ncompute = "no address"', "is not host:port"),
         ('[addresses]\ncompute = "127.0.0.1:99999"', "is not host:port"),
+        ('[addresses]\ncompute = ["127.0.0.1:1", "b"]', "'b' of compute is not host:port"),
+        ('[addresses]\ncompute = "127.0.0.1:1,"', "'' of compute is not host:port"),
+        ("[addresses]\ncompute = []", "'' of compute is not host:port"),
+        (f'{TLS}[addresses]\ncompute = ["127.0.0.1:1", "127.0.0.1:2"]', "name in server_name"),
+        ('instance = "a/b"', "instance"),
+        (f'instance = "{"x" * 65}"', "instance"),
         ("[retention]\nevents = -1", r"retention\.events"),
         ("[retention]\nversions = 0", r"retention\.versions"),
         ("[retention]\nleases = 1", r"retention\.leases"),
