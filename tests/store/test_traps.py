@@ -14,7 +14,7 @@ import pytest
 from onex_grpc.errors import ConfigurationError, EpochMismatchError
 from onex_grpc.store import Committed, NewEvent, Store, open_store
 from onex_grpc.store.postgres import open_postgres
-from tests.store.builders import ManualClock, change, request
+from tests.store.builders import SECOND, ManualClock, change, intent, request
 from tests.store.traps import ROOT, TRAPS
 
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ async def test_event_that_commits_late_is_not_overtaken(
                 "SELECT pg_advisory_lock(42)",
             ):
                 rival.execute(statement)
+            for store in stores:
+                # Then neither has to store the time with its next batch, which would hold one back.
+                await store.publish_event(NewEvent("other", repr(store), b""))
             first = asyncio.ensure_future(stores[0].publish_event(NewEvent("t", "first", b"")))
             await _waiting(rival, 1)
             second = asyncio.ensure_future(stores[1].publish_event(NewEvent("t", "second", b"")))
@@ -94,10 +97,48 @@ async def test_event_that_commits_late_is_not_overtaken(
         assert len(await stores[1].read_events("t", 0, 10)) == 2
 
 
+async def test_intent_added_while_the_one_before_ends_is_not_forgotten(
+    postgres: PostgresServer, owner: str
+) -> None:
+    """Trap 16. Without: each of two processes sees only what was before the other, and what was
+    added waits for an end that is over.
+    """
+    async with AsyncExitStack() as opened:
+        stores = []
+        for _ in range(2):
+            store = await open_postgres(postgres.address, schema=owner)
+            opened.push_async_callback(store.close)
+            stores.append(store)
+        await stores[1].commit(change(0, key="a", intents=(intent("a", order_key="o"),)))
+        (claim,) = await stores[1].claim_intents("effect/w", 1, 60 * SECOND)
+        with psycopg.connect(postgres.address, autocommit=True) as rival:
+            rival.execute("SELECT set_config('search_path', %s, false)", (f'"{owner}"',))
+            for statement in (
+                "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN "
+                "PERFORM pg_advisory_xact_lock(43); RETURN NULL; END'",
+                "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON intent DEFERRABLE INITIALLY "
+                "DEFERRED FOR EACH ROW EXECUTE FUNCTION late()",
+                "SELECT pg_advisory_lock(43)",
+            ):
+                rival.execute(statement)
+            added = change(0, key="b", intents=(intent("b", order_key="o"),))
+            adding = asyncio.ensure_future(stores[0].commit(added))
+            await _waiting(rival, 1)
+            ending = asyncio.ensure_future(stores[1].complete_intents([claim.claim_token]))
+            await asyncio.wait((ending,), timeout=0.3)
+            rival.execute("SELECT pg_advisory_unlock(43)")
+        assert await adding == Committed(1)
+        assert await ending == [True]
+        (behind,) = await stores[0].claim_intents("effect/w", 5, 60 * SECOND)
+        assert behind.intent_id == "id-b"
+
+
 async def _waiting(rival: psycopg.Connection[tuple[object, ...]], sessions: int) -> None:
     question = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     async with asyncio.timeout(10):
-        while rival.execute(question).fetchone() != (sessions,):
+        while True:
+            if rival.execute(question).fetchone() == (sessions,):
+                return
             await asyncio.sleep(0.005)
 
 

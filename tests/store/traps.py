@@ -154,6 +154,7 @@ TRAPS: Final = {
         (
             "store/test_intents.py::test_order_key_holds_back_what_came_later",
             "store/test_intents.py::test_dead_intent_lets_those_behind_it_go",
+            "store/test_traps.py::test_intent_added_while_the_one_before_ends_is_not_forgotten",
             "store/test_postgres.py::test_order_key_never_blocks_for_ever_between_two_stores",
         ),
     ),
