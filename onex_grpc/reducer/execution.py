@@ -22,7 +22,7 @@ from onex_grpc.errors import (
 from onex_grpc.reducer import intents as emitted
 from onex_grpc.reducer.memory import KeyLocks, StateCache, Versioned
 from onex_grpc.reducer.model import ReducerAction, Reduction
-from onex_grpc.reducer.responses import recorded_responses
+from onex_grpc.reducer.responses import check_answer, recorded_responses
 from onex_grpc.store.keys import new_id
 from onex_grpc.store.model import ActionRecord, Commit, Exact, Guard, RecordedAction, Replayed
 
@@ -67,6 +67,7 @@ class ReductionEngine(Generic[S]):
             AlreadyExistsError: the action id was used with other content.
             ContractValidationError: an unknown action or a wrong payload.
             TransitionError, GuardRejectedError: the state does not allow the action.
+            ResourceExhaustedError: the new state, or what is said of it, is larger than a message.
             StateConsistencyError: the transition ended where it must not; damaged bytes.
             StaleFenceError, LeaseValidationError: the caller's lease is not the newest.
         """
@@ -133,6 +134,7 @@ class ReductionEngine(Generic[S]):
             intents=intents,
             responses=recorded_responses(reduction.responses, action),
         )
+        check_answer(output, action)
         return _Plan(reduction.state, output, intents)
 
     async def _commit(

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from onex.v1 import common_pb2
+    from onex.v1 import common_pb2, reducer_pb2
     from onex_grpc.reducer.model import ReducerAction
 
-# One message must be able to bring all of them: a repeat is answered from one record.
+# One message must be able to bring all of it: a repeat is answered from one record.
 LARGEST: Final = MESSAGE_BYTES
 
 
@@ -36,3 +36,19 @@ def recorded_responses(
             context={"action": action.name},
         )
     return packed
+
+
+def check_answer(output: reducer_pb2.ModelReducerOutput, action: ReducerAction) -> None:
+    """Refuses a reduction whose answer no message could bring: its state could not be read either.
+
+    Raises:
+        ResourceExhaustedError: for more than LARGEST bytes; nothing has been written then.
+    """
+    if (size := output.ByteSize()) > LARGEST:
+        state = output.aggregated_data.ByteSize()
+        raise ResourceExhaustedError(
+            f"the answer of {action.name} has {size} bytes, of which the state of"
+            f" {action.state_key} has {state}, and at most {LARGEST} are kept; spread the state"
+            " over several keys, nothing was written",
+            context={"action": action.name, "state_key": action.state_key},
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -26,19 +27,21 @@ class StoreClock:
         later.
         """
         self._source = source
+        # A reader that sees the step first must not wait for the next batch to make up for it: an
+        # idle store would see no lease expire until the source has caught up.
+        self._lock = threading.Lock()
         self._seen = source()
         self._offset = max(0, floor_us - self._seen)
-        self._now = self._seen + self._offset
 
     def advance(self) -> int:
-        """Takes the time for a batch; only the writer thread may call this."""
-        seen = self._source()
-        if seen < self._seen:
-            self._offset += self._seen - seen
-        self._seen = seen
-        self._now = seen + self._offset
-        return self._now
+        """The time for a batch."""
+        return self.peek()
 
     def peek(self) -> int:
-        """The time, for a reader of any thread."""
-        return max(self._now, self._source() + self._offset)
+        """The time; for any thread."""
+        with self._lock:
+            seen = self._source()
+            if seen < self._seen:
+                self._offset += self._seen - seen
+            self._seen = seen
+            return seen + self._offset

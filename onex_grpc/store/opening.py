@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from onex_grpc.store.protocol import Store
 
 _SQLITE = "sqlite:///"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _MEMORY = "memory:"
 _POSTGRES = ("postgresql://", "postgres://")
 
@@ -79,11 +81,22 @@ def _path(address: str | Path) -> Path:
     if isinstance(address, Path):
         return address
     path = address.removeprefix(_SQLITE)
-    if not path or "://" in path:
-        kind = address.partition("://")[0] if "://" in address else address
+    # A slip in an address must not become a file of that name beside the database that was meant.
+    if not path.strip() or _SCHEME.match(path):
+        # No more than the kind is shown, since the rest may hold a password.
+        kind = address.partition(":")[0]
         raise ConfigurationError(
             f"store {kind!r}: there is no store of this kind; use "
             "sqlite:///path/to/file.db or postgresql://user@host/database",
             context={"store": kind},
+        )
+    if path != address and "?" in path:
+        raise ConfigurationError(
+            f"store {address!r}: an address of a SQLite file has no options; leave out what begins "
+            "with '?'"
+        )
+    if not path.isprintable():
+        raise ConfigurationError(
+            f"store {address!r}: a path has no control characters; write it without them"
         )
     return Path(path)

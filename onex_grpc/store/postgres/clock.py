@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
 
 # The stored time may lag this much behind what a process has seen.
 LAG_US: Final = 100_000
+# A reader's thread may have had to wait for so long since its row was read.
+_LATE_US: Final = 1_000_000
 
 # now() would stand still from the start of a transaction on, while it waits for locks.
 SELECT_TIME: Final = (
@@ -35,13 +38,28 @@ class ServerClock:
         self._offset = 0
         self._now = 0
         self._taken = time.monotonic()
+        self._lock = threading.Lock()
 
     def step_back(self, stored_us: int, offset_us: int, server_us: int) -> tuple[int, int, int]:
-        """Takes the time for a batch, of a row of SELECT_TIME; the writer thread's alone.
+        """Takes the time for a batch, of a row of SELECT_TIME.
 
         Returns the parameters of LIFT where the time has stepped back: then nothing is taken, and
         the row must be read anew after it. All zero where it has not.
         """
+        with self._lock:
+            return self._step_back(stored_us, offset_us, server_us)
+
+    def step_seen(self, stored_us: int, offset_us: int, server_us: int) -> tuple[int, int, int]:
+        """As `step_back` for a reader, which may see the step long before there is a batch.
+
+        Its row may be older than the last batch's, so a small step is left to the next batch.
+        """
+        with self._lock:
+            if self._wall(server_us) >= max(stored_us, self._seen) - _LATE_US:
+                return 0, 0, 0
+            return self._step_back(stored_us, offset_us, server_us)
+
+    def _step_back(self, stored_us: int, offset_us: int, server_us: int) -> tuple[int, int, int]:
         wall = self._wall(server_us)
         if offset_us != self._offset:
             self._offset, self._seen = offset_us, min(self._seen, wall)

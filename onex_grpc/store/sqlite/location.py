@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+from errno import EISDIR, ENOTSUP
 from pathlib import Path
 from typing import Final
 
 from onex_grpc.errors import ConfigurationError
+from onex_grpc.store.sqlite.failures import not_opened
 
 # SQLite's WAL needs memory that all who open the file share (https://www.sqlite.org/wal.html), and
 # flock that holds.
@@ -31,6 +34,7 @@ _NETWORK: Final = frozenset(
         "smbfs",
     ]
 )
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
@@ -39,20 +43,19 @@ def prepare_folder(path: Path) -> None:
 
     Raises:
         ConfigurationError: the folder cannot be made or written, or lies on a network file system.
+        DatabaseConnectionError: its disk is full.
     """
     if _MOUNTS.exists():
         refuse_network(path, _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape"))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.is_dir():
-            raise IsADirectoryError(21, "it is a folder, not a file")
+            raise IsADirectoryError(EISDIR, "it is a folder, not a file")
+        if path.exists() and not path.is_file():
+            raise OSError(ENOTSUP, "it is a device or a pipe, not a file")
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise ConfigurationError(
-            f"the store {path} cannot be written ({error.strerror}); make its folder writable for "
-            "this user, or set another state folder",
-            context={"path": str(path)},
-        ) from error
+        raise not_opened(path, error) from error
 
 
 def refuse_network(path: Path, mountinfo: str) -> None:
@@ -65,7 +68,8 @@ def refuse_network(path: Path, mountinfo: str) -> None:
     Raises:
         ConfigurationError: the file system is known to be one of a network.
     """
-    kind = _file_system(path.resolve(), mountinfo)
+    # Not Path.resolve, which raises no OSError for links that lead in a circle.
+    kind = _file_system(Path(os.path.realpath(path)), mountinfo)
     if kind in _NETWORK:
         raise ConfigurationError(
             f"the store {path} lies on the network file system {kind}, where SQLite loses data; "
@@ -82,7 +86,7 @@ def _file_system(path: Path, mountinfo: str) -> str:
         if not separator or len(fields) < 5:
             continue
         # The kernel writes space, tab, newline and backslash as octal escapes.
-        mount = Path(fields[4].encode("latin-1", "ignore").decode("unicode_escape"))
+        mount = Path(_ESCAPED.sub(lambda escaped: chr(int(escaped[1], 8)), fields[4]))
         # A later mount hides an earlier one on the same folder.
         if path.is_relative_to(mount) and len(mount.parts) >= best:
             best, kind = len(mount.parts), right.split(" ", 1)[0]

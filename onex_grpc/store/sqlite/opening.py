@@ -11,7 +11,7 @@ import apsw
 from onex_grpc.store.batcher import Batcher, OnBatch
 from onex_grpc.store.clock import Clock, StoreClock
 from onex_grpc.store.sqlite.connection import grow_wal, make_durable, open_writer
-from onex_grpc.store.sqlite.failures import translate
+from onex_grpc.store.sqlite.failures import not_opened
 from onex_grpc.store.sqlite.integrity import check_integrity, was_left_open
 from onex_grpc.store.sqlite.location import prepare_folder
 from onex_grpc.store.sqlite.lock import StoreLock
@@ -39,6 +39,11 @@ async def open_sqlite(path: Path, *, clock: Clock, on_batch: OnBatch | None = No
 
 
 def _open(path: Path, clock: Clock, on_batch: OnBatch | None) -> SqliteStore:
+    with _told(path):
+        return _open_file(path, clock, on_batch)
+
+
+def _open_file(path: Path, clock: Clock, on_batch: OnBatch | None) -> SqliteStore:
     prepare_folder(path)
     lock = StoreLock(path)
     with _released_on_failure(lock):
@@ -71,8 +76,14 @@ def _stored_time(connection: apsw.Connection) -> int:
 def _released_on_failure(lock: StoreLock) -> Iterator[None]:
     try:
         yield
-    except BaseException as error:
+    except BaseException:
         lock.release()
-        if isinstance(error, apsw.Error):
-            raise translate(error) from error
         raise
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (apsw.Error, OSError) as error:
+        raise not_opened(path, error) from error
