@@ -137,7 +137,9 @@ def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
 
 def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
     """Ends intents that nobody has taken; returns how many."""
-    found = (tx.tables.queue.get(tx.tables.intent_ids.get(name, -1)) for name in intent_ids)
+    # One that is named twice is cancelled once.
+    ids = dict.fromkeys(intent_ids)
+    found = (tx.tables.queue.get(tx.tables.intent_ids.get(name, -1)) for name in ids)
     waiting = [row for row in found if row is not None and row.stage is not Stage.IN_FLIGHT]
     for row in waiting:
         # Not as it stood at first: one that ends before it may have let it go.
