@@ -1,8 +1,8 @@
 """The processes of `bench.call`: a collector, servers and clients, bare and with everything on.
 
 Run as `python -m bench.call_roles sink`, `… serve KIND` or `… drive KIND PORT`, where KIND is bare,
-full or typed; the first two print their port, a driver answers each line `CALLS CONCURRENCY` with
-the seconds it took.
+full, typed or generic; the first two print their port, a driver answers each line
+`CALLS CONCURRENCY` with the seconds it took.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as tra
 from onex.v1 import common_pb2, compute_pb2, compute_pb2_grpc
 from onex_grpc.container import ModelONEXContainer
 from onex_grpc.context import CallContext, LeaseClaim, enter_call
+from onex_grpc.contract import data
 from onex_grpc.lease.admission import LeaseAdmission
 from onex_grpc.lease.keys import PinnedKeys, SigningKey
 from onex_grpc.lease.token import sign_token
@@ -218,6 +219,23 @@ async def drive_typed(port: str) -> None:
     await _rounds(call)
 
 
+async def drive_generic(port: str) -> None:
+    """As `drive_typed`, by the generic service of the same node."""
+    asked = data.pack(pricing_pb2.ParseLineRequest(text="[1, 2, 3, 4, 5]"))
+    rpc = compute_pb2.AlgorithmConfig(algorithm_type="orders.v1.PricingService/ParseLine")
+    requests = [
+        compute_pb2.ModelContractCompute(algorithm_config=rpc, input_data=asked) for _ in range(64)
+    ]
+    contexts = [_context(i, str(uuid.uuid4())) for i in range(64)]
+    stub = _mesh(port).stub(compute_pb2_grpc.ComputeNodeServiceStub, "compute")
+
+    async def call(worker: int) -> None:
+        enter_call(contexts[worker])
+        await stub.ExecuteCompute(requests[worker])
+
+    await _rounds(call)
+
+
 async def drive_full(port: str) -> None:
     """Calls through the SDK's client, each under its workflow's lease and with a deadline."""
     requests = [_request() for _ in range(64)]
@@ -233,8 +251,18 @@ async def drive_full(port: str) -> None:
     await mesh.close()
 
 
-_SERVE: Final = {"bare": serve_bare, "full": serve_full, "typed": serve_typed}
-_DRIVE: Final = {"bare": drive_bare, "full": drive_full, "typed": drive_typed}
+_SERVE: Final = {
+    "bare": serve_bare,
+    "full": serve_full,
+    "typed": serve_typed,
+    "generic": serve_typed,
+}
+_DRIVE: Final = {
+    "bare": drive_bare,
+    "full": drive_full,
+    "typed": drive_typed,
+    "generic": drive_generic,
+}
 
 
 def main(arguments: Sequence[str]) -> None:

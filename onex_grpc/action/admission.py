@@ -11,8 +11,6 @@ from onex_grpc.lease.admission import match_claims
 from onex_grpc.store.model import Guard, LeaseGrant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from onex.v1 import orchestrator_pb2
     from onex_grpc.lease.verifier import TokenVerifier
     from onex_grpc.store.protocol import LeaseStore
@@ -34,12 +32,10 @@ class ActionAdmission:
         verifier: TokenVerifier,
         *,
         leeway: float,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._verifier = verifier
         self._leeway = leeway
-        self._clock = clock
 
     async def admit(self, request: orchestrator_pb2.ExecuteActionRequest) -> LeaseGrant:
         """The lease under which an action may be executed.
@@ -62,7 +58,7 @@ class ActionAdmission:
         guard = Guard(request.workflow_id, action.lease_id, request.fence)
         # The row tells a takeover from an expiry, which the token cannot.
         grant = await self._store.verify_lease(guard)
-        if self._clock() > claims.expires_at + self._leeway:
+        if time.time() > claims.expires_at + self._leeway:
             raise LeaseExpiredError(
                 "the lease token has expired; send the one that the last renewal returned",
                 context={"workflow_id": request.workflow_id},
@@ -75,7 +71,7 @@ class ActionAdmission:
         if not action.HasField("expires_at"):
             return
         expires_at = action.expires_at.ToNanoseconds() / 1e9
-        if self._clock() >= expires_at:
+        if time.time() >= expires_at:
             raise ActionExpiredError(
                 f"action {action.action_id} expired before it was begun; issue a new one",
                 context={"action_id": action.action_id},

@@ -43,12 +43,3 @@ def scalars(**values: ScalarValue) -> dict[str, common_pb2.Scalar]:
 def row(**columns: ScalarValue) -> operation_pb2.Row:
     """A row of a table by its columns; raises as `to_scalar`."""
     return operation_pb2.Row(columns=scalars(**columns))
-
-
-def from_scalar(scalar: common_pb2.Scalar) -> ScalarValue:
-    """The Python value of a Scalar; None for one without a kind."""
-    kind = scalar.WhichOneof("kind")
-    if kind is None:
-        return None
-    value: ScalarValue = getattr(scalar, kind)
-    return value

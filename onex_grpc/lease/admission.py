@@ -41,12 +41,11 @@ class LeaseAdmission:
         verifier: TokenVerifier,
         *,
         leeway: float = 5.0,
-        fences: FenceMemory | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._verifier = verifier
         self._leeway = leeway
-        self._fences = fences or FenceMemory()
+        self._fences = FenceMemory()
         self._clock = clock
 
     def __call__(self, call: CallContext, method: Method) -> Awaitable[None] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ from tests.store.builders import BACKENDS, ManualClock
 from tests.store.server import PostgresServer
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 _numbers = itertools.count(1)
@@ -31,9 +31,6 @@ class Backend:
         return await open_store(
             self.address, owner=self.owner, clock=self._clock, on_batch=on_batch
         )
-
-
-Reopen = Callable[[Store], Awaitable[Store]]
 
 
 @pytest.fixture

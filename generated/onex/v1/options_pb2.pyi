@@ -73,17 +73,17 @@ class NodeOptions(_message.Message):
     """version is the semantic version of the contract, e.g. 1.0.0."""
     name: _builtins.str
     """name is the node's name among those of its kind: `[a-z][a-z0-9-]{0,47}`. Where it is empty, the service's name in
-    lower case without its suffix: order for OrderService.
+    lower case without its suffix: order for OrderService, quote-book for QuoteBookService.
     """
     state: _builtins.str
-    """state is the full name of the message in which a reducer keeps the state of one entity."""
+    """state is the full name of the message in which a reducer keeps the state of one entity; every reducer has one."""
     state_field: _builtins.str
     """state_field is the enum field of the state which is the state machine's; `status` where it is empty."""
     initial: _builtins.str
     """initial is the state machine's state of an entity to which nothing has happened yet."""
     key: _builtins.str
     """key is the path of a text field, e.g. order_id, that every request of the service has: it names the entity of a
-    reducer, the workflow of an orchestrator.
+    reducer, the workflow of an orchestrator. These two must have one, the others have none.
     """
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -91,8 +91,8 @@ class NodeOptions(_message.Message):
 
     @_builtins.property
     def emits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """emits are the rpcs of an effect that a reducer may ask for by intents, as `package.Service/Rpc`; all of one service,
-        since one effect node takes all intents of a reducer.
+        """emits are the unary rpcs of an effect that a reducer may ask for by intents, as `package.Service/Rpc`; all of one
+        service, since one effect node takes all intents of a reducer.
         """
 
     def __init__(
@@ -118,7 +118,9 @@ Global___NodeOptions: _TypeAlias = NodeOptions  # noqa: Y015
 
 @_typing.final
 class TransitionOptions(_message.Message):
-    """TransitionOptions is one edge of a reducer's state machine; an rpc may have several, whose guards then differ."""
+    """TransitionOptions is one edge of a reducer's state machine; an rpc may have several, whose guards then differ. A reducer
+    has transitions on all of its rpcs, or, without a state machine, on none.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -164,16 +166,20 @@ class OperationOptions(_message.Message):
     idempotent: _builtins.bool
     """idempotent promises that an effect done twice leaves the same result, so that it may be repeated."""
     cacheable: _builtins.bool
-    """cacheable lets a compute node answer the same request from memory."""
+    """cacheable lets a compute node answer the same request of a unary rpc from memory."""
     in_thread: _builtins.bool
-    """in_thread runs a calculation that takes long beside the event loop, so that other calls go on meanwhile."""
+    """in_thread runs a unary calculation that takes long beside the event loop, so that other calls go on meanwhile."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """timeout bounds an effect with its repeats, and a calculation; it is the deadline of generated clients that set none."""
+        """timeout bounds an effect with its repeats, and a calculation, unless that is a plain function on the event loop. It is
+        the deadline of a generated client's calls that set none, and of a workflow's steps, which have 30 s without it.
+        """
 
     @_builtins.property
     def retry(self) -> _common_pb2.RetryPolicy:
-        """retry repeats an idempotent effect after a retryable error; for an orchestrator's rpc, the calls that it makes."""
+        """retry repeats an idempotent effect after a retryable error; for an orchestrator's rpc, the calls that it makes while
+        their node is unavailable.
+        """
 
     def __init__(
         self,
