@@ -1,10 +1,6 @@
 """The COMPUTE node of the sample mesh: from the text of a line to a priced order."""
 
-import asyncio
-import logging
-import time
-
-from onex_grpc.compute import AlgorithmRegistry, ComputeInput
+from onex_grpc.compute import AlgorithmRegistry
 from onex_grpc.errors import ContractValidationError, Violation
 from onex_grpc.serve import serve
 from orders.v1.orders_pb2 import OrderLine, PricedOrder
@@ -16,8 +12,7 @@ from orders.v1.pricing_pb2 import (
     PriceOrderResponse,
 )
 from servers.orders_file import RowError, check_row, parse_row
-
-_log = logging.getLogger(__name__)
+from servers.waiting import wait
 
 
 class OrderPricing(PricingCompute):
@@ -60,20 +55,6 @@ class OrderPricing(PricingCompute):
 
 def _invalid(field: str, fault: RowError) -> ContractValidationError:
     return ContractValidationError.of(Violation(field, str(fault)))
-
-
-async def wait(data: ComputeInput) -> float:
-    """Waits `seconds` (0 to 60), to see that a deadline reaches the one who works."""
-    seconds = data.parameters.get("seconds")
-    if not isinstance(seconds, int | float) or not 0 <= seconds <= 60:
-        raise data.invalid("must be a number from 0 to 60", "algorithm_config.parameters.seconds")
-    began = time.monotonic()
-    try:
-        await asyncio.sleep(seconds)
-    except asyncio.CancelledError:
-        _log.info("demo.wait cancelled", extra={"after_s": round(time.monotonic() - began, 3)})
-        raise
-    return time.monotonic() - began
 
 
 if __name__ == "__main__":

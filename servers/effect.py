@@ -1,16 +1,6 @@
 """The EFFECT node of the sample mesh; its settings say where files, tables and mails are."""
 
-from onex.v1.operation_pb2 import (
-    DatabaseInsert,
-    DatabaseOperation,
-    DatabaseStatement,
-    DatabaseUpsert,
-    EffectOperation,
-    FileOperation,
-    FileRead,
-    MessagePublish,
-    Notification,
-)
+from onex.v1 import operation_pb2 as op
 from onex_grpc.contract.data import pack
 from onex_grpc.contract.scalar import row, scalars
 from onex_grpc.serve import serve
@@ -34,8 +24,8 @@ class OrderDesk(DeskEffect):
 
     async def read_line(self, request: ReadLineRequest, call: EffectCall) -> ReadLineResponse:
         """One line of the file."""
-        file = FileOperation(path=request.file, read=FileRead(line=request.line))
-        text = await self.perform(call, "order_files", EffectOperation(file=file))
+        file = op.FileOperation(path=request.file, read=op.FileRead(line=request.line))
+        text = await self.perform(call, "order_files", op.EffectOperation(file=file))
         return ReadLineResponse(text=text.value.string_value)
 
     async def record_order(
@@ -51,12 +41,12 @@ class OrderDesk(DeskEffect):
             amount_cents=order.details.amount_cents,
             status=status,
         )
-        upsert = DatabaseUpsert(table="orders", row=current, key_columns=["order_id"])
-        note = DatabaseInsert(table="order_journal", row=row(order_id=line.order_id, status=status))
-        database = DatabaseOperation(
-            statements=[DatabaseStatement(upsert=upsert), DatabaseStatement(insert=note)]
-        )
-        await self.perform(call, "orders_db", EffectOperation(database=database))
+        noted = row(order_id=line.order_id, status=status)
+        upsert = op.DatabaseUpsert(table="orders", row=current, key_columns=["order_id"])
+        insert = op.DatabaseInsert(table="order_journal", row=noted)
+        statements = [op.DatabaseStatement(upsert=upsert), op.DatabaseStatement(insert=insert)]
+        database = op.DatabaseOperation(statements=statements)
+        await self.perform(call, "orders_db", op.EffectOperation(database=database))
         return RecordOrderResponse()
 
     async def confirm_order(
@@ -64,27 +54,20 @@ class OrderDesk(DeskEffect):
     ) -> ConfirmOrderResponse:
         """A mail to the customer."""
         line, cents = request.order.line, request.order.amount_cents
-        notification = Notification(
-            template="order_confirmation",
-            to=f"customer-{line.customer_id}@example.invalid",
-            data=scalars(
-                order_id=line.order_id,
-                quantity=line.quantity,
-                amount=f"{cents // 100}.{cents % 100:02d}",
-            ),
-        )
-        await self.perform(call, "order_mail", EffectOperation(notification=notification))
+        amount = f"{cents // 100}.{cents % 100:02d}"
+        data = scalars(order_id=line.order_id, quantity=line.quantity, amount=amount)
+        to = f"customer-{line.customer_id}@example.invalid"
+        mail = op.Notification(template="order_confirmation", to=to, data=data)
+        await self.perform(call, "order_mail", op.EffectOperation(notification=mail))
         return ConfirmOrderResponse()
 
     async def announce_order(
         self, request: AnnounceOrderRequest, call: EffectCall
     ) -> AnnounceOrderResponse:
         """An event of the order's new status."""
-        order = request.order
-        message = MessagePublish(
-            event_type=_status(order), key=order.details.line.order_id, data=pack(order)
-        )
-        await self.perform(call, "order_events", EffectOperation(message=message))
+        order, key = request.order, request.order.details.line.order_id
+        event = op.MessagePublish(event_type=_status(order), key=key, data=pack(order))
+        await self.perform(call, "order_events", op.EffectOperation(message=event))
         return AnnounceOrderResponse()
 
 

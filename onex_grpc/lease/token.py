@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from onex_grpc.store.model import LeaseGrant
 
 _ALGORITHM: Final = "EdDSA"
+# b64decode takes them for `-` and `_`, so that one token would have many texts.
+_NOT_BASE64URL: Final = frozenset("+/")
 
 
 class _Header(msgspec.Struct):
@@ -124,5 +126,7 @@ def verify_token(token: str, key: Ed25519PublicKey) -> LeaseClaims:
 
 
 def _read_segment(segment: str) -> bytes:
+    if not _NOT_BASE64URL.isdisjoint(segment):
+        raise ValueError("characters that base64url does not have")
     padding = "=" * (-len(segment) % 4)
     return base64.b64decode(segment + padding, altchars=b"-_", validate=True)

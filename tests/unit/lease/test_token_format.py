@@ -104,6 +104,15 @@ def test_no_part_of_a_token_can_be_changed(data: st.DataObject) -> None:
         verify_token(token[:place] + put + token[place + 1 :], PUBLIC)
 
 
+@pytest.mark.parametrize("character", ["+", "/"])
+def test_a_token_has_one_text(character: str) -> None:
+    standard = {"+": "-", "/": "_"}[character]
+    fences = (signed(HEADER, {**CLAIMS, "fnc": fence}) for fence in range(1, 1000))
+    token = next(each for each in fences if standard in each)
+    with pytest.raises(LeaseValidationError):
+        verify_token(token.replace(standard, character), PUBLIC)
+
+
 @given(st.text())
 def test_any_text_is_refused_with_a_clear_error(text: str) -> None:
     for token in (text, f"{signed(HEADER, CLAIMS)}{text}.", f"{text}.{text}.{text}"):
