@@ -22,7 +22,7 @@ _COMMANDS = LazyGroup(
         "health": ("onex_grpc.cli.health:health", "Ask a node's process how it is."),
     },
     name="onex",
-    help="Run and look after the nodes of an ONEX mesh.",
+    help="Make, run and look after the nodes of an ONEX mesh.",
 )
 click.version_option(package_name="onex-grpc")(_COMMANDS)
 

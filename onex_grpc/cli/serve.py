@@ -40,8 +40,9 @@ def _find_node(place: str) -> type[Node]:
             raise ConfigurationError(
                 f"there is no module {module_name!r} in {Path.cwd()} or among what is installed"
             ) from None
+        remedy = "; make it with onex generate" if _is_generated(missing) else ""
         raise ConfigurationError(
-            f"module {module_name!r} cannot be imported: {describe_fault(fault)}"
+            f"module {module_name!r} cannot be imported: {describe_fault(fault)}{remedy}"
         ) from None
     found: object = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, Node)):
@@ -57,3 +58,7 @@ def _find_node(place: str) -> type[Node]:
             f"it has: {', '.join(nodes) or 'none'}"
         )
     return found
+
+
+def _is_generated(module: str | None) -> bool:
+    return module is not None and module.endswith(("_onex", "_pb2"))

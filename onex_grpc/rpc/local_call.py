@@ -35,7 +35,6 @@ class LocalContext:
         self._message_bytes = message_bytes
         self._code: grpc.StatusCode | None = None
         self._details = ""
-        self._aborted: grpc.aio.AbortError | None = None
 
     def invocation_metadata(self) -> Metadata:
         """The headers of the call."""
