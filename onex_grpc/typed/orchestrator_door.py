@@ -11,6 +11,7 @@ from onex.v1 import common_pb2, orchestrator_pb2
 from onex_grpc.contract.data import unpack_as
 from onex_grpc.contract.rules.common import WORKFLOW_ID
 from onex_grpc.errors import ContractValidationError, Violation
+from onex_grpc.typed.empty import empty_stream
 from onex_grpc.typed.key import key_of
 from onex_grpc.workflow.output import refuse_cancelled
 
@@ -55,9 +56,7 @@ class OrchestratorDoor:
             async for request in requests:
                 last = await self._answer(rpc, request)
             if last is None:
-                raise ContractValidationError.of(
-                    Violation(rpc.name, "got no request; each one is a workflow, send at least one")
-                )
+                raise empty_stream(rpc)
             return last
 
         async def server_stream(request: Message, context: object) -> AsyncIterator[Message]:
@@ -66,10 +65,14 @@ class OrchestratorDoor:
                     yield response
 
         async def bidi(requests: AsyncIterator[Message], context: object) -> AsyncIterator[Message]:
+            empty = True
             async for request in requests:
+                empty = False
                 async with aclosing(self._answers(rpc, request)) as responses:
                     async for response in responses:
                         yield response
+            if empty:
+                raise empty_stream(rpc)
 
         if rpc.response_streaming:
             return bidi if rpc.request_streaming else server_stream

@@ -9,6 +9,7 @@ from onex.v1 import common_pb2, reducer_pb2
 from onex_grpc.contract.data import unpack_as
 from onex_grpc.errors import AlreadyExistsError, ContractValidationError, Violation
 from onex_grpc.reducer.model import PAYLOAD
+from onex_grpc.typed.empty import empty_stream
 from onex_grpc.typed.key import required_key
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class ReducerDoor:
                 async for output in outputs:
                     last = output
             if last is None:
-                raise _empty(rpc)
+                raise empty_stream(rpc)
             return _last(rpc, last)
 
         async def bidi(requests: AsyncIterator[Message], context: object) -> AsyncIterator[Message]:
@@ -69,7 +70,7 @@ class ReducerDoor:
                     for response in _responses(rpc, output):
                         yield response
             if empty:
-                raise _empty(rpc)
+                raise empty_stream(rpc)
 
         if not rpc.request_streaming:
             return server_stream if rpc.response_streaming else unary
@@ -125,9 +126,3 @@ def _last(rpc: Rpc[Message, Message], output: _Output) -> Message:
 def _responses(rpc: Rpc[Message, Message], output: _Output) -> Iterator[Message]:
     for response in output.responses:
         yield unpack_as(response, rpc.response)
-
-
-def _empty(rpc: Rpc[Message, Message]) -> ContractValidationError:
-    return ContractValidationError.of(
-        Violation("", f"the stream of {rpc.full_name} was empty; send at least one message")
-    )

@@ -296,8 +296,10 @@ async def test_responses_leave_one_by_one_and_come_again(house: House) -> None:
         )
         assert last.text == "s2"
         assert house.sold() == ["p", "q", "r", "s1", "s2"]
-        with pytest.raises(ContractValidationError, match="at least one"):
+        with pytest.raises(ContractValidationError, match="was empty; send at least one message"):
             await house.trips.book_all([])
+        with pytest.raises(ContractValidationError, match="was empty; send at least one message"):
+            await anext(house.trips.tours([]))
         weather = house.trips.tour(trip_pb2.TourRequest(trip_id="w", places=["weather"]))
         with pytest.raises(UnimplementedError, match="Weather has a stream in it"):
             await anext(weather)
