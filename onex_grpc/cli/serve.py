@@ -40,9 +40,11 @@ def _find_node(place: str) -> type[Node]:
             raise ConfigurationError(
                 f"there is no module {module_name!r} in {Path.cwd()} or among what is installed"
             ) from None
+        # What the SDK finds wrong with a class says by itself where and what to do.
+        said = fault.message if isinstance(fault, ConfigurationError) else describe_fault(fault)
         remedy = "; make it with onex generate" if _is_generated(missing) else ""
         raise ConfigurationError(
-            f"module {module_name!r} cannot be imported: {describe_fault(fault)}{remedy}"
+            f"module {module_name!r} cannot be imported: {said}{remedy}"
         ) from None
     found: object = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, Node)):

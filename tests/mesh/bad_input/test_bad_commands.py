@@ -35,6 +35,7 @@ MODULES = {
     "mine": NODE,
     "syntax": "def (",
     "imports": "import nothing_of_this_name",
+    "refused": "from onex_grpc import ConfigurationError; raise ConfigurationError('planted')",
     "ungenerated": "from nothing_onex import NothingCompute",
     "raises": "raise RuntimeError('planted')",
 }
@@ -70,6 +71,7 @@ async def test_onex_serve_names_what_is_wrong(modules: Path, mesh: Served) -> No
     cases: dict[tuple[str, ...], str] = {
         ("syntax:X",): "module 'syntax' cannot be imported: SyntaxError",
         ("imports:X",): "module 'imports' cannot be imported: ModuleNotFoundError",
+        ("refused:X",): "module 'refused' cannot be imported: planted",
         ("ungenerated:X",): "line 1); make it with onex generate",
         ("raises:X",): "module 'raises' cannot be imported: RuntimeError: planted",
         ("none:X",): "there is no module 'none'",
