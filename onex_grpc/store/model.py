@@ -342,3 +342,28 @@ class OpenWork:
     key: str
     holder: str
     lease_remaining_us: int = field(default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEntry:
+    """A process that serves a node, as the registry keeps it."""
+
+    node: str
+    """`kind/name`."""
+    instance: str
+    """Tells the node's processes apart; empty for the only process of a store."""
+    store_id: str
+    """The store that holds the node's state; empty for a node that has none."""
+    registrar: str
+    """The instance of the orchestrator at which the process holds its stream open."""
+    payload: bytes
+    registered_us: int = 0
+    """When the process was registered first; given by the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEntries:
+    """All that are registered, by node and instance; `revision` grows with each change."""
+
+    revision: int
+    entries: Sequence[NodeEntry]

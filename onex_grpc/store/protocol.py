@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         LeaseRequest,
         LoggedAction,
         NewEvent,
+        NodeEntries,
+        NodeEntry,
         OpenWork,
         QueueStats,
         RecordedAction,
@@ -258,6 +260,37 @@ class IdempotencyStore(Protocol):
 
     async def record_outcome(self, key: str, record: IdempotencyRecord) -> IdempotencyRecord:
         """Records an outcome; returns the one that was there first."""
+        ...
+
+
+class RegistryStore(Protocol):
+    """The processes that serve the nodes of the mesh."""
+
+    async def register_node(self, entry: NodeEntry) -> NodeEntry:
+        """Adds a process, or replaces the entry of the same node and instance (and keeps its
+        registered_us); returns what is stored.
+
+        Raises:
+            StoreInUseError: another entry of the node has another store_id, or the entry that would
+                be replaced has; its context names `instance`, `registrar` and `store_id` of that
+                one.
+        """
+        ...
+
+    async def unregister_node(self, node: str, instance: str, registrar: str) -> bool:
+        """Removes a process; False where it is not there or another registrar's meanwhile."""
+        ...
+
+    async def forget_nodes(self, registrar: str) -> int:
+        """Removes all processes of a registrar; returns how many."""
+        ...
+
+    async def list_nodes(self) -> NodeEntries:
+        """All that are registered, whoever their registrar is."""
+        ...
+
+    async def wait_nodes(self, after: int) -> None:
+        """Returns when the registry has a higher revision than `after`."""
         ...
 
 
