@@ -18,6 +18,7 @@ from onex_grpc.contract.rules import (
     operation,
     orchestrator,
     reducer,
+    registry,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _MODULES = (
     operation,
     orchestrator,
     reducer,
+    registry,
 )
 
 

@@ -29,6 +29,7 @@ from onex.v1 import (
     node_pb2,
     orchestrator_pb2,
     reducer_pb2,
+    registry_pb2,
 )
 from onex_grpc.contract import check
 from onex_grpc.errors import ContractValidationError, UnimplementedError
@@ -151,6 +152,11 @@ def descriptor() -> node_pb2.NodeDescriptor:
     return node_pb2.NodeDescriptor(
         name="n", version="1.0.0", node_type=common_pb2.NODE_TYPE_COMPUTE
     )
+
+
+def registering() -> registry_pb2.RegisterNodeRequest:
+    node = registry_pb2.RegisteredNode(node=descriptor(), address="10.0.0.7:50052")
+    return registry_pb2.RegisterNodeRequest(node=node)
 
 
 def generated() -> node_pb2.NodeDescriptor:
@@ -470,6 +476,24 @@ REFUSED: Final[dict[str, Refused]] = {
     "NodeContract.emits": refuse(
         generated, "contract.emits", ["shop.v1.Mail"], "contract.emits[0]"
     ),
+    "RegisteredNode.node": refuse(registering, "node.node", None),
+    "RegisteredNode.instance": refuse(registering, "node.instance", "a/b"),
+    "RegisteredNode.address": refuse(registering, "node.address", "0.0.0.0:50052"),
+    "RegisteredNode.store_id": refuse(registering, "node.store_id", "mine"),
+    "RegisteredNode.registered_at": refuse(registering, "node.registered_at", ...),
+    "RegisterNodeRequest.node": refuse(registering, "node", None),
+    "RegisterNodeResponse.registered_at": refuse(
+        registry_pb2.RegisterNodeResponse, "registered_at.nanos", -1, "registered_at"
+    ),
+    **{
+        f"{told.DESCRIPTOR.name}.nodes": Refused(told, lambda m: m.nodes.add(), "nodes[0].address")
+        for told in (registry_pb2.ListNodesResponse, registry_pb2.WatchNodesResponse)
+    },
+    **{
+        f"{asked().DESCRIPTOR.name}.{field}": refuse(asked, field, value)
+        for asked in (registry_pb2.ListNodesRequest, registry_pb2.WatchNodesRequest)
+        for field, value in (("node_type", 9), ("name", "N"))
+    },
     "GetStateRequest.state_key": refuse(
         lambda: reducer_pb2.GetStateRequest(state_key="k"), "state_key", ""
     ),
