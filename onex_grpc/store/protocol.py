@@ -340,6 +340,7 @@ class Store(
     IntentStore,
     EventStore,
     IdempotencyStore,
+    RegistryStore,
     ReplicaStore,
     SecretStore,
     Housekeeping,

@@ -25,6 +25,9 @@ _WRITES: Final = (
     "record_failure",
     "record_outcome",
     "publish_event",
+    "register_node",
+    "unregister_node",
+    "forget_nodes",
 )
 
 

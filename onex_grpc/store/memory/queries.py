@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from onex_grpc.store import tally
 from onex_grpc.store.keys import WORKFLOW_PREFIX, workflow_key
+from onex_grpc.store.memory.registry import REVISION
 from onex_grpc.store.memory.tables import Stage
 from onex_grpc.store.model import (
     Guard,
     IntentState,
+    NodeEntries,
     OpenWork,
     QueueStats,
     StateRow,
@@ -107,6 +109,16 @@ def event_head(tables: Tables, topic: str) -> int:
     """The last sequence of a topic."""
     log = tables.topics.get(topic)
     return log[-1].sequence if log else 0
+
+
+def nodes(tables: Tables) -> NodeEntries:
+    """All that are registered."""
+    return NodeEntries(revision(tables), [tables.nodes[key] for key in sorted(tables.nodes)])
+
+
+def revision(tables: Tables) -> int:
+    """The number of the registry's last change."""
+    return tables.counters.get(REVISION, 0)
 
 
 def _open_work(tables: Tables, key: str, now_us: int) -> OpenWork:

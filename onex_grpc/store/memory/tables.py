@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         HistoryEntry,
         IdempotencyRecord,
         LoggedAction,
+        NodeEntry,
         RecordedAction,
         StoredEvent,
     )
@@ -98,6 +99,7 @@ class Tables:
     topics: dict[str, list[StoredEvent]] = field(default_factory=dict)
     outcomes: dict[str, IdempotencyRecord] = field(default_factory=dict)
     recorded_us: dict[str, int] = field(default_factory=dict)
+    nodes: dict[tuple[str, str], NodeEntry] = field(default_factory=dict)
     secrets: dict[str, bytes] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
 

@@ -18,6 +18,7 @@ from onex_grpc.store.postgres import (
     outcomes,
     purging,
     queries,
+    registry,
     states,
     trail,
 )
@@ -34,6 +35,7 @@ from onex_grpc.store.postgres.needs import (
 )
 from onex_grpc.store.postgres.replicas import Replicas
 from onex_grpc.store.postgres.transaction import Later, Operation, Transaction
+from onex_grpc.store.registry_rules import NODES_TOPIC, check_entry
 from onex_grpc.store.text_rules import (
     check_action,
     check_change,
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
         LeaseRequest,
         LoggedAction,
         NewEvent,
+        NodeEntries,
+        NodeEntry,
         OpenWork,
         QueueStats,
         RecordedAction,
@@ -86,7 +90,8 @@ _OUTCOMES: Final = "1"
 _ROWS: Final = "2 "
 _QUEUE: Final = "3"
 _EVENTS: Final = "4"
-_HOUSEKEEPING: Final = "5"
+_REGISTRY: Final = "5"
+_HOUSEKEEPING: Final = "6"
 
 
 class PostgresStore(Replicas):
@@ -332,6 +337,36 @@ class PostgresStore(Replicas):
             woken = self._wakeups.topic(topic)
             try:
                 if await self.event_head(topic) > after:
+                    return
+                await woken
+            finally:
+                woken.cancel()
+
+    # The registry
+
+    async def register_node(self, entry: NodeEntry) -> NodeEntry:
+        check_entry(entry)
+        return await self._write(_REGISTRY, lambda tx: registry.register(tx, entry))
+
+    async def unregister_node(self, node: str, instance: str, registrar: str) -> bool:
+        refuse_nul(node=node, instance=instance, registrar=registrar)
+        return await self._write(
+            _REGISTRY, lambda tx: registry.unregister(tx, node, instance, registrar)
+        )
+
+    async def forget_nodes(self, registrar: str) -> int:
+        refuse_nul(registrar=registrar)
+        return await self._write(_REGISTRY, lambda tx: registry.forget(tx, registrar))
+
+    async def list_nodes(self) -> NodeEntries:
+        return await self._reader.read(registry.entries)
+
+    async def wait_nodes(self, after: int) -> None:
+        while True:
+            # Asked for before the look, so that no change falls between the two.
+            woken = self._wakeups.topic(NODES_TOPIC)
+            try:
+                if await self._reader.read(registry.revision) > after:
                     return
                 await woken
             finally:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from onex_grpc.errors import LeaseNotFoundError
 from onex_grpc.store.history_rules import not_kept
 from onex_grpc.store.lease_rules import check_current, check_guard
+from onex_grpc.store.registry_rules import NODES_TOPIC, check_entry
 from onex_grpc.store.single import SingleProcess
 from onex_grpc.store.sqlite import (
     actions,
@@ -18,6 +19,7 @@ from onex_grpc.store.sqlite import (
     outcomes,
     purging,
     queries,
+    registry,
     states,
     trail,
 )
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
         LeaseRequest,
         LoggedAction,
         NewEvent,
+        NodeEntries,
+        NodeEntry,
         OpenWork,
         QueueStats,
         RecordedAction,
@@ -271,6 +275,36 @@ class SqliteStore(SingleProcess):
             woken = self._wakeups.topic(topic)
             try:
                 if await self.event_head(topic) > after:
+                    return
+                await woken
+            finally:
+                woken.cancel()
+
+    # The registry
+
+    async def register_node(self, entry: NodeEntry) -> NodeEntry:
+        check_entry(entry)
+        return await self._batcher.submit(lambda tx: registry.register(tx, entry))
+
+    async def unregister_node(self, node: str, instance: str, registrar: str) -> bool:
+        refuse_nul(node=node, instance=instance, registrar=registrar)
+        return await self._batcher.submit(
+            lambda tx: registry.unregister(tx, node, instance, registrar)
+        )
+
+    async def forget_nodes(self, registrar: str) -> int:
+        refuse_nul(registrar=registrar)
+        return await self._batcher.submit(lambda tx: registry.forget(tx, registrar))
+
+    async def list_nodes(self) -> NodeEntries:
+        return await self._reader.list(registry.entries)
+
+    async def wait_nodes(self, after: int) -> None:
+        while True:
+            # Asked for before the look, so that no change falls between the two.
+            woken = self._wakeups.topic(NODES_TOPIC)
+            try:
+                if self._reader.row(registry.revision) > after:
                     return
                 await woken
             finally:
