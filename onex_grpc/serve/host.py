@@ -6,13 +6,14 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from onex.v1 import lease_pb2, lease_pb2_grpc, node_pb2, node_pb2_grpc
+from onex.v1 import node_pb2, node_pb2_grpc
 from onex_grpc.container import ModelONEXContainer
 from onex_grpc.contract.node import kind_name
 from onex_grpc.effect.settings import EffectSettings
 from onex_grpc.errors import ConfigurationError
 from onex_grpc.lease.admission import LeaseAdmission, require_lease, require_lease_for
 from onex_grpc.lease.keys import KeySource, PinnedKeys, RemoteKeys, SigningKey, load_signing_key
+from onex_grpc.lease.online import OnlineAdmission
 from onex_grpc.lease.settings import LeaseSettings
 from onex_grpc.lease.verifier import TokenVerifier
 from onex_grpc.node.base import Node, Service
@@ -22,6 +23,7 @@ from onex_grpc.serve.admissions import check_flow, check_flow_to, limit_calls, w
 from onex_grpc.serve.health import Health
 from onex_grpc.serve.housekeeping import Housekeeper
 from onex_grpc.serve.instance import instance_name
+from onex_grpc.serve.issuer import ISSUER, LeaseIssuer
 from onex_grpc.serve.node_service import NodeServicer
 from onex_grpc.store.opening import open_store
 from onex_grpc.store.protocol import Store
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 
 _WITH_STORE: Final = frozenset({"effect", "reducer", "orchestrator"})
-_ISSUER: Final = "orchestrator"
 _PATIENCE: Final = 30.0
 """Seconds for which a database that is down is waited for, as one that starts beside the node."""
 
@@ -124,11 +125,13 @@ class NodeHost:
                 container.register(Store, traced(store, runtime.telemetry))
             if kind == "effect":
                 container.register(EffectSettings, _effect_settings(settings))
-            verifier = TokenVerifier(await _keys(kind, container))
+            issuer = LeaseIssuer(mesh)
+            verifier = TokenVerifier(await _keys(kind, container, issuer))
             container.register(TokenVerifier, verifier)
             health = Health()
-            runtime.admissions = tuple(
-                _admissions(settings, runtime, verifier, health, node_class.descriptor)
+            runtime.admissions = (
+                *_admissions(settings, runtime, health, node_class.descriptor),
+                *_lease_admissions(settings, kind, verifier, issuer),
             )
             host = cls(node_class(container), runtime, health, settings.limits)
             host._resources = resources.pop_all()
@@ -165,24 +168,17 @@ def _store_file(state: str, name: str) -> Path:
     return Path(state) / f"{name.replace('/', '-')}.db"
 
 
-async def _keys(kind: str, container: ModelONEXContainer) -> KeySource:
-    if kind == _ISSUER:
+async def _keys(kind: str, container: ModelONEXContainer, issuer: LeaseIssuer) -> KeySource:
+    if kind == ISSUER:
         key = await load_signing_key(container.get_service(Store))
         container.register(SigningKey, key)
         return PinnedKeys.of(key)
-    mesh = container.get_service(Mesh)
-
-    async def list_keys() -> lease_pb2.ListKeysResponse:
-        leases = mesh.stub(lease_pb2_grpc.LeaseServiceStub, _ISSUER)
-        return await leases.ListKeys(lease_pb2.ListKeysRequest(), timeout=5.0)
-
-    return RemoteKeys(list_keys)
+    return RemoteKeys(issuer.list_keys)
 
 
 def _admissions(
     settings: Settings,
     runtime: CallRuntime,
-    verifier: TokenVerifier,
     health: Health,
     node: node_pb2.NodeDescriptor,
 ) -> Iterator[Admit]:
@@ -195,9 +191,17 @@ def _admissions(
     if settings.require_lease:
         yield require_lease
         # Orchestrators take leases for what they are asked; nobody else has one for it yet.
-        if own and kind != _ISSUER:
+        if own and kind != ISSUER:
             yield require_lease_for(own)
+
+
+def _lease_admissions(
+    settings: Settings, kind: str, verifier: TokenVerifier, issuer: LeaseIssuer
+) -> Iterator[Admit]:
     yield LeaseAdmission(verifier, leeway=settings.lease.leeway)
+    # The issuer itself looks into its store for each action.
+    if settings.lease_check == "online" and kind != ISSUER:
+        yield OnlineAdmission(issuer.verify_lease)
 
 
 def _effect_settings(settings: Settings) -> EffectSettings:

@@ -123,6 +123,8 @@ class Settings(_Section, frozen=True, kw_only=True):
         drain_grace: seconds for which running calls may finish when the process is to stop.
         reflection: whether clients may ask for the contracts (gRPC server reflection).
         require_lease: whether calls of the node's own service without a lease are refused.
+        lease_check: `token` judges a call's lease by its token; `online` also asks the orchestrator
+            for each call of an effect, compute or reducer node.
         addresses: where the other nodes are, as `host:port` by `kind` or `kind/name`, or a list of
             them where several processes serve the node; the default ports on loopback for kinds
             that are not named.
@@ -146,6 +148,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     drain_grace: Seconds = 10.0
     reflection: bool = True
     require_lease: bool = False
+    lease_check: Literal["token", "online"] = "token"
     addresses: dict[str, str | list[str]] = {}
     tls: TlsSettings | None = None
     limits: LimitSettings = LimitSettings()

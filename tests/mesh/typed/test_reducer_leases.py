@@ -12,8 +12,9 @@ from ledger.v1.ledger_onex import LedgerClient
 
 from onex.v1 import lease_pb2, lease_pb2_grpc, node_pb2, reducer_pb2, reducer_pb2_grpc
 from onex_grpc.context import CallContext, LeaseClaim, enter_call
-from onex_grpc.errors import LeaseValidationError, StaleFenceError
+from onex_grpc.errors import LeaseExpiredError, LeaseValidationError, StaleFenceError
 from onex_grpc.node import NodeOrchestrator
+from onex_grpc.serve import Settings
 from onex_grpc.testing.mesh import LocalMesh
 from tests.mesh.typed.ledger_nodes import Ledger
 
@@ -81,6 +82,24 @@ async def test_who_has_lost_the_lease_books_no_more(call: Call) -> None:
         with pytest.raises(LeaseValidationError):
             await under(forged, call, client)
 
+        generic = mesh.stub(reducer_pb2_grpc.ReducerNodeServiceStub, "reducer")
+        found = await generic.GetState(reducer_pb2.GetStateRequest(state_key="a"))
+        assert found.version == 2
+
+
+@pytest.mark.parametrize("call", [book, book_all])
+async def test_lease_that_only_the_orchestrator_knows_to_be_over(call: Call) -> None:
+    async with LocalMesh([Conductor, Ledger], settings=Settings(lease_check="online")) as mesh:
+        client = LedgerClient(mesh.mesh)
+        first = await acquire(mesh, "first")
+        await under(claim_of(first), call, client)
+        await release(mesh, first)
+        with pytest.raises(LeaseExpiredError):
+            await under(claim_of(first), call, client)
+        second = await acquire(mesh, "second")
+        with pytest.raises(StaleFenceError):
+            await under(claim_of(first), call, client)
+        await under(claim_of(second), call, client)
         generic = mesh.stub(reducer_pb2_grpc.ReducerNodeServiceStub, "reducer")
         found = await generic.GetState(reducer_pb2.GetStateRequest(state_key="a"))
         assert found.version == 2

@@ -34,6 +34,7 @@ FILES = '[targets.x]\nkind = "files"\n'
         (f'{TLS}[addresses]\ncompute = ["127.0.0.1:1", "127.0.0.1:2"]', "name in server_name"),
         ('instance = "a/b"', "instance"),
         (f'instance = "{"x" * 65}"', "instance"),
+        ('lease_check = "never"', "lease_check"),
         ("[retention]\nevents = -1", r"retention\.events"),
         ("[retention]\nversions = 0", r"retention\.versions"),
         ("[retention]\nleases = 1", r"retention\.leases"),
