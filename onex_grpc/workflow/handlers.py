@@ -72,16 +72,12 @@ class WorkflowHandlers:
     def __init__(self) -> None:
         self._handlers: dict[str, WorkflowHandler] = {}
 
-    def add(self, request: type[Message], run: Handler) -> None:
-        """Offers a handler for workflows whose initial_state is a message of this type.
+    def offer(self, handler: WorkflowHandler) -> None:
+        """Offers a handler for workflows whose initial_state is a message of its request's type.
 
         Raises:
             ConfigurationError: when the type has one.
         """
-        self.offer(WorkflowHandler(name=request.DESCRIPTOR.full_name, request=request, run=run))
-
-    def offer(self, handler: WorkflowHandler) -> None:
-        """As `add`, with all that can be said of a handler."""
         name = handler.request.DESCRIPTOR.full_name
         if name in self._handlers:
             raise ConfigurationError(

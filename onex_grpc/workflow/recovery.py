@@ -6,10 +6,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from onex_grpc.errors import OnexError
+from onex_grpc.errors import LeaseConflictError, OnexError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from onex_grpc.workflow.active import ActiveWorkflows, Work
+    from onex_grpc.workflow.instances import Instances
 
 _log: Final = logging.getLogger(__name__)
 _FIRST_PAUSE: Final = 0.25
@@ -19,12 +20,20 @@ class Recovery:
     """Looks once a ttl, and soon, with growing pauses, after a workflow has broken off.
 
     Args:
-        resume: goes on with what is found.
+        instances: know whose workflows are whose.
+        running: what runs here.
+        resume: goes on with a workflow that has begun.
         ttl: of the leases, in seconds: as long as a dead holder keeps its workflows.
     """
 
-    def __init__(self, resume: Callable[[], Awaitable[object]], ttl: float) -> None:
+    def __init__(
+        self, instances: Instances, running: ActiveWorkflows, resume: Work, ttl: float
+    ) -> None:
+        self._instances = instances
+        self._active = running
         self._resume = resume
+        # What cannot go on, so that it is not tried again and again.
+        self._given_up: set[str] = set()
         self._ttl = ttl
         self._pause = _FIRST_PAUSE
         self._hurried = asyncio.Event()
@@ -34,9 +43,29 @@ class Recovery:
         """Begins to look."""
         self._running = asyncio.create_task(self._run(), name="recovery of workflows")
 
-    def hurry(self) -> None:
-        """Notes that a workflow broke off which could go on."""
-        self._hurried.set()
+    async def look(self) -> int:
+        """Goes on with every open workflow that nobody works on; returns at once, with their
+        number.
+        """
+        resumed = 0
+        found = await self._instances.abandoned(self._active.__contains__)
+        self._given_up.intersection_update(found)
+        for workflow_id in found:
+            if workflow_id not in self._active and workflow_id not in self._given_up:
+                self._active.launch(workflow_id, b"", self._resume)
+                resumed += 1
+        if resumed:
+            _log.info("resuming %d workflows", resumed)
+        return resumed
+
+    def broke_off(self, workflow_id: str, error: BaseException) -> None:
+        """Notes that a workflow stopped here before its end, and looks soon where it could go on
+        later.
+        """
+        if isinstance(error, UnavailableError):
+            self._hurried.set()
+        elif not isinstance(error, LeaseConflictError):
+            self._given_up.add(workflow_id)
 
     async def close(self) -> None:
         """Ends it."""
@@ -48,10 +77,10 @@ class Recovery:
         while True:
             await self._until_due()
             try:
-                await self._resume()
+                await self.look()
             except OnexError as error:
                 _log.warning("looking for workflows without a holder failed: %s", error)
-                self.hurry()
+                self._hurried.set()
             except Exception:
                 # Workflows that nobody takes up any more would be worse than a fault that recurs.
                 _log.exception("looking for workflows without a holder failed")

@@ -37,6 +37,7 @@ from onex_grpc.rpc.local import LocalServer
 from onex_grpc.store.opening import open_store
 from onex_grpc.store.protocol import Store
 from onex_grpc.telemetry import NO_TELEMETRY
+from onex_grpc.workflow.handlers import WorkflowHandler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -55,7 +56,8 @@ class Orchestrator(NodeOrchestrator):
 
     def register_workflows(self, handlers: WorkflowHandlers) -> None:
         for request, run in self.container.get_service(Offered).items():
-            handlers.add(request, run)
+            name = request.DESCRIPTOR.full_name
+            handlers.offer(WorkflowHandler(name=name, request=request, run=run))
 
 
 class Offered(dict["type[Message]", "Handler"]):

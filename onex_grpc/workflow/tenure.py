@@ -1,0 +1,108 @@
+"""How a process comes by the lease over a workflow: to begin it, or to go on with it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, NamedTuple
+
+from onex.v1 import orchestrator_pb2
+from onex_grpc.action.state import read_state
+from onex_grpc.errors import AlreadyExistsError, LeaseConflictError
+from onex_grpc.lease.clock import holder_clock
+from onex_grpc.store.model import LeaseGrant, LeaseRequest, Replayed
+from onex_grpc.workflow.facts import Workflow, initial_state, other_workflow, start_commit
+
+if TYPE_CHECKING:
+    from onex_grpc.store.protocol import Store
+    from onex_grpc.workflow.active import Active
+    from onex_grpc.workflow.instances import Instances
+
+
+class Tenure(NamedTuple):
+    """A lease over a workflow, and where the workflow stood when it was granted."""
+
+    lease: LeaseGrant
+    sent_at: float
+    state: orchestrator_pb2.WorkflowState
+    epoch: int
+
+
+class Ended(NamedTuple):
+    """The last state of a workflow, with its epoch and the last lease over it."""
+
+    state: orchestrator_pb2.WorkflowState
+    lease_id: str
+    epoch: int
+
+
+class Tenures:
+    """Acquires the leases under which an orchestrator runs its workflows."""
+
+    def __init__(self, store: Store, instances: Instances, ttl: float) -> None:
+        """Takes the ttl of the leases, in seconds."""
+        self._store = store
+        self._instances = instances
+        self._ttl_us = round(ttl * 1e6)
+
+    async def begin(self, workflow: Workflow, active: Active) -> Tenure | None:
+        """The first lease over a workflow, which is recorded as begun; None for one that was begun
+        before.
+
+        Raises:
+            AlreadyExistsError: when the workflow id was used for another content.
+            LeaseConflictError: when somebody else coordinates it.
+        """
+        state = initial_state(workflow)
+        sent_at = holder_clock()
+        request = self._request(workflow.workflow_id, take_over_own=False)
+        try:
+            started = await self._store.acquire_and_start(request, start_commit(workflow, state))
+        except LeaseConflictError as conflict:
+            self._note_held(active, conflict)
+            raise
+        except AlreadyExistsError:
+            # The store speaks of the action that begins it, which no caller knows.
+            raise other_workflow(workflow.workflow_id) from None
+        if isinstance(started, Replayed):
+            return None
+        return Tenure(started.lease, sent_at, state, started.version)
+
+    async def take_up(self, workflow: Workflow, active: Active) -> Tenure | Ended:
+        """A new lease over a workflow that was begun before, or how it has ended.
+
+        Raises:
+            TargetNotFoundError: when the mesh lacks a node that it names.
+            LeaseConflictError: when somebody else coordinates it.
+        """
+        workflow_id = workflow.workflow_id
+        state, epoch = await read_state(self._store, workflow_id)
+        if state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING:
+            last = await self._store.get_lease(workflow_id)
+            return Ended(state, last.lease_id, epoch)
+        # A node that this process's settings lack is no fault of the workflow: it stays unfinished.
+        workflow.course.check_targets()
+        sent_at = holder_clock()
+        try:
+            lease = await self._instances.acquire(self._request(workflow_id, take_over_own=True))
+        except LeaseConflictError as conflict:
+            self._note_held(active, conflict)
+            raise
+        # Read again: until the new fence was in force, the former holder could still write.
+        state, epoch = await read_state(self._store, workflow_id)
+        if state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING:
+            await self._store.release_lease(lease.guard)
+            return Ended(state, lease.lease_id, epoch)
+        return Tenure(lease, sent_at, state, epoch)
+
+    def _note_held(self, active: Active, conflict: LeaseConflictError) -> None:
+        if self._instances.is_other(conflict.context.get("holder", "")):
+            active.held = conflict
+
+    def _request(self, workflow_id: str, *, take_over_own: bool) -> LeaseRequest:
+        return LeaseRequest(
+            workflow_id=workflow_id,
+            holder=self._instances.holder,
+            ttl_us=self._ttl_us,
+            request_id=str(uuid.uuid4()),
+            take_over_own=take_over_own,
+        )
