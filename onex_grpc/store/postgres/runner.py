@@ -15,6 +15,7 @@ from onex_grpc.store.postgres.failures import is_race, translate, unknown_outcom
 from onex_grpc.store.postgres.known import read_known
 from onex_grpc.store.postgres.needs import merged
 from onex_grpc.store.postgres.notices import NOTIFY, Announcer
+from onex_grpc.store.postgres.pipeline import pipeline
 from onex_grpc.store.postgres.transaction import AgainError, Later, Operation, Transaction
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class PostgresRunner:
     def _transact(self, operations: Sequence[Callable[[Transaction], object]]) -> list[Outcome]:
         self._committing = False
         try:
-            with self._connection.pipeline():
+            with pipeline(self._connection):
                 tx = self._begin(operations)
                 outcomes = [_attempt(tx, operation, len(operations)) for operation in operations]
                 tx.flush()
