@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+import psycopg
 import pytest
 
 from onex_grpc.errors import StoreInUseError, UnavailableError
 from onex_grpc.store import NodeEntry, PurgePosition, Retention, Store
+from onex_grpc.store.postgres.connection import schema_of
 from tests.store.builders import SECOND, over_a_restart
 
 if TYPE_CHECKING:
@@ -17,6 +22,11 @@ if TYPE_CHECKING:
 
     from tests.store.builders import ManualClock
     from tests.store.conftest import Backend
+
+OLD_ROWS: Final = (
+    "INSERT INTO secret (name, value) VALUES ('key', {a})",
+    "INSERT INTO outcome (key, content_hash, reply, recorded_us) VALUES ('done', {a}, {a}, 1)",
+)
 
 
 def node(
@@ -214,6 +224,54 @@ async def test_registry_outlives_a_restart(backend: Backend, clock: ManualClock)
     await store.register_node(node())
     assert (await store.list_nodes()).revision == 5
     await store.close()
+
+
+def make_schema_2(backend: Backend) -> None:
+    """A store as the version before the registry has left it."""
+    if backend.address.startswith("sqlite"):
+        path = Path(backend.address.removeprefix("sqlite:///"))
+        path.parent.mkdir()
+        connection = sqlite3.connect(path)
+        for script in first_scripts("sqlite"):
+            connection.executescript(script)
+        for statement in OLD_ROWS:
+            connection.execute(statement.format(a="x'61'"))
+        connection.execute("PRAGMA application_id = 0x4F4E4558")
+        connection.execute("PRAGMA user_version = 2")
+        connection.commit()
+        connection.close()
+        return
+    schema = schema_of(backend.owner)
+    with psycopg.connect(backend.address) as server:
+        server.execute(f'CREATE SCHEMA "{schema}"'.encode())
+        server.execute("SELECT set_config('search_path', %s, false)", (f'"{schema}"',))
+        server.execute("CREATE TABLE onex_schema (number integer PRIMARY KEY)")
+        server.execute("INSERT INTO onex_schema VALUES (1), (2)")
+        for script in first_scripts("postgres"):
+            server.execute(script.encode())
+        for statement in OLD_ROWS:
+            server.execute(statement.format(a="'a'").encode())
+
+
+def first_scripts(kind: str) -> Sequence[str]:
+    """The first two migrations."""
+    folder = resources.files(f"onex_grpc.store.{kind}") / "migrations"
+    names = sorted(entry.name for entry in folder.iterdir())[:2]
+    return [(folder / name).read_text(encoding="utf-8") for name in names]
+
+
+@over_a_restart
+async def test_store_of_the_schema_before_is_migrated(backend: Backend) -> None:
+    make_schema_2(backend)
+    for _ in range(2):
+        store = await backend.open()
+        assert await store.get_or_create_secret("key", b"other") == b"a"
+        outcome = await store.find_outcome("done")
+        assert outcome is not None
+        assert outcome.reply == b"a"
+        await store.register_node(node())
+        assert (await store.list_nodes()).revision == 1
+        await store.close()
 
 
 async def test_housekeeping_leaves_the_registry_alone(store: Store, clock: ManualClock) -> None:

@@ -38,7 +38,7 @@ def register(tx: Transaction, entry: NodeEntry) -> NodeEntry:
     Raises:
         StoreInUseError: another entry of the node has another store_id.
     """
-    tx.lock_row(_LOCK, ())
+    _lock(tx)
     rows = tx.rows(_OF_NODE, (entry.node,))
     known = [NodeEntry(*row) for row in rows]
     kept = admitted(entry, known, tx.now_us)
@@ -60,7 +60,7 @@ def register(tx: Transaction, entry: NodeEntry) -> NodeEntry:
 
 def unregister(tx: Transaction, node: str, instance: str, registrar: str) -> bool:
     """Removes a process of this registrar; False where there is none."""
-    tx.lock_row(_LOCK, ())
+    _lock(tx)
     removed = tx.write_rows(
         "DELETE FROM node WHERE node = %s AND instance = %s AND registrar = %s RETURNING 1",
         (node, instance, registrar),
@@ -72,7 +72,7 @@ def unregister(tx: Transaction, node: str, instance: str, registrar: str) -> boo
 
 def forget(tx: Transaction, registrar: str) -> int:
     """Removes all processes of a registrar; returns how many."""
-    tx.lock_row(_LOCK, ())
+    _lock(tx)
     removed = tx.write_rows("DELETE FROM node WHERE registrar = %s RETURNING 1", (registrar,))
     if removed:
         _changed(tx)
@@ -92,6 +92,12 @@ def revision(session: Session) -> int:
     return int(row[0]) if row is not None else 0
 
 
+def _lock(tx: Transaction) -> None:
+    tx.lock_row(_LOCK, ())
+    # Also where nothing will change: this may repeat a call whose commit was never answered, and
+    # of which nobody in this process knows.
+    tx.changes.topics.add(NODES_TOPIC)
+
+
 def _changed(tx: Transaction) -> None:
     tx.write("UPDATE registry SET revision = revision + 1")
-    tx.changes.topics.add(NODES_TOPIC)
