@@ -31,8 +31,8 @@ def backup(store: str, file: Path) -> None:
 def restore(file: Path, store: str) -> None:
     """Puts the backup FILE in the place of the SQLite store STORE, whose node must not run.
 
-    What was there is kept beside it. All leases have ended, and fences go on above all that were
-    issued.
+    What was there is kept beside it. All leases have ended, fences go on above all that were
+    issued, and the mesh takes it for another store.
     """
     target = _path(store)
     kept = restore_store(file, target)

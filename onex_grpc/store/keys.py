@@ -7,6 +7,8 @@ from typing import Final
 from onex_grpc.store.randomness import random_bytes
 
 WORKFLOW_PREFIX: Final = "workflow/"
+STORE_ID: Final = "store-id"
+"""The secret that tells a store from all others; a store put back from a backup is another one."""
 
 
 def workflow_key(workflow_id: str) -> str:

@@ -22,14 +22,16 @@ from onex_grpc.errors import (
     StoreError,
     StoreInUseError,
 )
-from onex_grpc.store import IdempotencyRecord, open_store
+from onex_grpc.store import IdempotencyRecord, NodeEntry, open_store
+from onex_grpc.store.keys import STORE_ID
 from onex_grpc.store.sqlite import SqliteStore
 from onex_grpc.store.sqlite.backup import backup, restore
 from tests.store.builders import KEY, change, request
 
 WRITER = """
 import asyncio, sys
-from onex_grpc.store import IdempotencyRecord, open_store
+from onex_grpc.store import IdempotencyRecord, NodeEntry, open_store
+from onex_grpc.store.keys import STORE_ID
 
 async def main():
     store = await open_store(sys.argv[1])
@@ -106,6 +108,30 @@ async def test_restored_fences_are_above_all_that_were_issued(tmp_path: Path) ->
     assert kept is not None
     former = await open_store(kept)
     assert (await former.get_state(KEY)).state == b"lost"
+    await former.close()
+
+
+async def test_restored_store_is_another_one_in_which_nobody_is_registered(tmp_path: Path) -> None:
+    path, copy = tmp_path / "s.db", tmp_path / "copy.db"
+    store = await open_store(path)
+    await store.get_or_create_secret(STORE_ID, b"first life")
+    await store.get_or_create_secret("signing-key", b"key")
+    await store.register_node(NodeEntry("reducer/orders", "", "s1", "here", b""))
+    backup(path, copy)
+    await store.close()
+    result = CliRunner().invoke(restore_command, [str(copy), str(path)])
+    assert result.exit_code == 0, result.output
+    store = await open_store(path)
+    assert await store.get_or_create_secret(STORE_ID, b"second life") == b"second life"
+    assert await store.get_or_create_secret("signing-key", b"other") == b"key"
+    found = await store.list_nodes()
+    assert (found.revision, list(found.entries)) == (2, [])
+    await store.register_node(NodeEntry("reducer/orders", "", "s2", "here", b""))
+    await store.close()
+    # What was there before has its life still.
+    former = await open_store(tmp_path / "s.db.replaced-1")
+    assert await former.get_or_create_secret(STORE_ID, b"third life") == b"first life"
+    assert len((await former.list_nodes()).entries) == 1
     await former.close()
 
 

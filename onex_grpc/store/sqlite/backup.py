@@ -9,6 +9,7 @@ from typing import Final
 import apsw
 
 from onex_grpc.errors import ConfigurationError
+from onex_grpc.store.keys import STORE_ID
 from onex_grpc.store.sqlite.connection import open_reader, open_writer
 from onex_grpc.store.sqlite.failures import translate
 from onex_grpc.store.sqlite.integrity import check_integrity
@@ -50,7 +51,8 @@ def backup(store: Path, target: Path) -> int:
 def restore(source: Path, store: Path) -> Path | None:
     """Puts a backup in the place of a store that no process has open.
 
-    Its fences go on far above those that were issued before, and all its leases have ended. What
+    Its fences go on far above those that were issued before, and all its leases have ended. It
+    counts as another store than the one it was copied from, and nobody is registered in it. What
     was there is kept beside it, and returned.
 
     Raises:
@@ -108,6 +110,9 @@ def _renew(path: Path, source: Path, highest: int) -> None:
         with connection:
             connection.execute("UPDATE meta SET fence = max(fence, ?) + ?", (highest, _FENCE_STEP))
             connection.execute("UPDATE workflow SET expires_us = 0 WHERE expires_us > 0")
+            connection.execute("DELETE FROM secret WHERE name = ?", (STORE_ID,))
+            connection.execute("DELETE FROM node")
+            connection.execute("UPDATE registry SET revision = revision + 1")
     finally:
         connection.close()
     with open(path, "rb+") as file:
