@@ -43,6 +43,7 @@ from onex_grpc.store import (
     IntentState,
     NewEvent,
     NewIntent,
+    NodeEntry,
     Purged,
     PurgePosition,
     Retention,
@@ -130,6 +131,16 @@ some_change: SearchStrategy[Change] = builds(
 )
 
 
+some_entry: SearchStrategy[NodeEntry] = builds(
+    NodeEntry,
+    node=sampled_from(["reducer/orders", "effect/mail"]),
+    instance=sampled_from(["", "a", "b"]),
+    store_id=sampled_from(["s1", "s1", "s2", ""]),
+    registrar=sampled_from(HOLDERS),
+    payload=sampled_from([b"", b"x"]),
+)
+
+
 class Twins(RuleBasedStateMachine):
     """A store in memory and another one, and a clock that jumps both ways."""
 
@@ -179,6 +190,7 @@ class Twins(RuleBasedStateMachine):
             lambda side: side.store.list_open(""),
             lambda side: side.store.find_action("w1", "a"),
             lambda side: side.store.find_outcome("a"),
+            lambda side: side.store.list_nodes(),
         )
 
     def _intent(self, wish: Wish) -> NewIntent:
@@ -430,6 +442,35 @@ class SameResults(SameQueue):
         self.pair.same(lambda side: side.store.get_or_create_secret(key, reply.encode()))
 
 
+class SameRegistry(Twins):
+    """The processes that come, say something new, and go."""
+
+    @rule(entries=lists(some_entry, min_size=1, max_size=3))
+    def register(self, entries: Sequence[NodeEntry]) -> None:
+        def doing(entry: NodeEntry) -> Callable[[Side], Awaitable[object]]:
+            return lambda side: side.store.register_node(entry)
+
+        self.pair.same(*map(doing, entries))
+
+    @rule(entry=some_entry)
+    def unregister(self, entry: NodeEntry) -> None:
+        self.pair.same(
+            lambda side: side.store.unregister_node(entry.node, entry.instance, entry.registrar)
+        )
+
+    @rule(registrar=sampled_from(HOLDERS))
+    def forget(self, registrar: str) -> None:
+        self.pair.same(lambda side: side.store.forget_nodes(registrar))
+
+
+class SameRegistryOnPostgres(SameRegistry):
+    """The same beside PostgreSQL."""
+
+    @rule(seconds=integers(0, 60))
+    def move_clock(self, seconds: int) -> None:
+        self.clock.forward(seconds)
+
+
 def guard(side: Side, number: int) -> Guard:
     """A lease by its number from the newest, or one that another store issued; its fences are far
     apart, so that none is by chance one that a store issues here.
@@ -450,7 +491,7 @@ async def claim(side: Side, worker: str, limit: int, visibility_us: int) -> obje
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("machine", [SameQueue, SameResults])
+@pytest.mark.parametrize("machine", [SameQueue, SameRegistry, SameResults])
 def test_memory_and_sqlite_give_the_same_results(machine: type[Twins]) -> None:
     run_state_machine_as_test(
         machine,
@@ -464,12 +505,14 @@ def test_memory_and_sqlite_give_the_same_results(machine: type[Twins]) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_memory_and_postgresql_give_the_same_queue(postgres: PostgresServer) -> None:
-    class OnPostgres(SameQueueOnPostgres):
-        server = postgres
+@pytest.mark.parametrize("machine", [SameQueueOnPostgres, SameRegistryOnPostgres])
+def test_memory_and_postgresql_give_the_same_results(
+    postgres: PostgresServer, machine: type[Twins], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "server", postgres)
 
     run_state_machine_as_test(
-        OnPostgres,
+        machine,
         settings=settings(
             max_examples=8,
             stateful_step_count=25,

@@ -14,6 +14,7 @@ from onex_grpc.store import (
     Guard,
     IdempotencyRecord,
     NewEvent,
+    NodeEntry,
     Rollback,
     Store,
 )
@@ -69,6 +70,14 @@ CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "head": lambda s: s.event_head(NUL),
     "outcome": lambda s: s.find_outcome(NUL),
     "record": lambda s: s.record_outcome(NUL, IdempotencyRecord(b"", b"")),
+    "register node": lambda s: s.register_node(NodeEntry(NUL, "", "", "", b"")),
+    "register instance": lambda s: s.register_node(NodeEntry("n", NUL, "", "", b"")),
+    "register store": lambda s: s.register_node(NodeEntry("n", "", NUL, "", b"")),
+    "register at": lambda s: s.register_node(NodeEntry("n", "", "", NUL, b"")),
+    "unregister node": lambda s: s.unregister_node(NUL, "", ""),
+    "unregister instance": lambda s: s.unregister_node("n", NUL, ""),
+    "unregister at": lambda s: s.unregister_node("n", "", NUL),
+    "forget": lambda s: s.forget_nodes(NUL),
     "secret": lambda s: s.get_or_create_secret(NUL, b""),
 }
 
