@@ -19,6 +19,7 @@ from onex_grpc.reducer.checked_machine import CheckedMachine
 from onex_grpc.reducer.execution import ReductionEngine
 from onex_grpc.reducer.rules import ReducerRules
 from onex_grpc.rpc.calls import CallRuntime
+from onex_grpc.rpc.limits import MessageLimit
 from onex_grpc.store.history_message import entry_message, stream_history
 from onex_grpc.store.protocol import Store
 from onex_grpc.telemetry import NO_TELEMETRY, Telemetry
@@ -72,6 +73,7 @@ class NodeReducer(Node, ABC, Generic[S]):
             )
         self._store = container.get_service(Store)
         observed = container.has_service(Telemetry)
+        limited = container.has_service(MessageLimit)
         self.rules: Final = ReducerRules(
             node=self.name,
             state_type=self.state_type,
@@ -84,6 +86,7 @@ class NodeReducer(Node, ABC, Generic[S]):
             self.rules,
             self._store,
             container.get_service(Telemetry) if observed else NO_TELEMETRY,
+            (container.get_service(MessageLimit) if limited else MessageLimit()).size,
         )
 
     @abstractmethod

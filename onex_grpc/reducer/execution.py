@@ -52,10 +52,21 @@ class _Plan(Generic[S]):
 class ReductionEngine(Generic[S]):
     """Applies actions to the entities of one reducer, one at a time a key."""
 
-    def __init__(self, rules: ReducerRules[S], store: StateStore, telemetry: Telemetry) -> None:
+    def __init__(
+        self, rules: ReducerRules[S], store: StateStore, telemetry: Telemetry, largest: int
+    ) -> None:
+        """Applies nothing yet.
+
+        Args:
+            rules: what is particular to the reducer.
+            store: of states, intents and actions.
+            telemetry: where the spans of intents go.
+            largest: the limit of one message, in bytes, within which an answer must stay.
+        """
         self._rules = rules
         self._store = store
         self._telemetry = telemetry
+        self._largest = largest
         self._locks = KeyLocks()
         self._cache: StateCache[S] = StateCache()
 
@@ -133,9 +144,9 @@ class ReductionEngine(Generic[S]):
                 version=before.version + 1,
             ),
             intents=intents,
-            responses=recorded_responses(reduction.responses, action),
+            responses=recorded_responses(reduction.responses, action, self._largest),
         )
-        check_answer(output, action)
+        check_answer(output, action, self._largest)
         return _Plan(reduction.state, output, intents)
 
     async def _commit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 MESSAGE_BYTES: Final = 4 * 1024 * 1024
@@ -12,6 +13,13 @@ METADATA_BYTES: Final = 8 * 1024
 are this one."""
 
 Option = tuple[str, int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLimit:
+    """The limit of one message of a node, in bytes."""
+
+    size: int = MESSAGE_BYTES
 
 
 def common_options(message_bytes: int) -> list[Option]:

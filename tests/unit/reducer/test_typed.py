@@ -21,7 +21,7 @@ from onex_grpc.errors import (
     TransitionError,
 )
 from onex_grpc.reducer.model import ReducerAction
-from onex_grpc.reducer.responses import LARGEST, recorded_responses
+from onex_grpc.reducer.responses import recorded_responses
 from onex_grpc.testing.pure import ISSUED_AT, bare_reducer, check_pure, reduce
 from onex_grpc.typed import CRITICAL, Action, Intent, Reduction, RetryPolicy, StateMachine
 from onex_grpc.typed.intent import model_intent
@@ -301,8 +301,8 @@ def test_a_method_that_is_missing_is_named() -> None:
 
 def test_responses_beyond_what_one_message_holds_are_refused() -> None:
     action = ReducerAction("Go", "k", "", "", ISSUED_AT, common_pb2.Data())
-    large = audit_pb2.NoteRequest(text="x" * (LARGEST // 2))
+    large = audit_pb2.NoteRequest(text="x" * 500)
 
-    assert len(recorded_responses([large], action)) == 1
+    assert len(recorded_responses([large], action, 1000)) == 1
     with pytest.raises(ResourceExhaustedError, match="the responses of Go have"):
-        recorded_responses([large, large], action)
+        recorded_responses([large, large], action, 1000)
