@@ -101,6 +101,7 @@ bench: $(STAMP)  ## what a call, a workflow, a durable transaction and code gene
 	@$(PY) -m bench.call
 	@$(PY) -m bench.workflow
 	@$(PY) -m bench.store
+	@$(PY) -m bench.store_goals
 	@$(PY) -m bench.codegen
 
 clean:  ## remove everything that is built, except .venv

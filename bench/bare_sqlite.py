@@ -28,11 +28,11 @@ _LEASE: Final = (
     "FROM workflow WHERE workflow_id = ?"
 )
 _VERSION: Final = "SELECT version FROM state WHERE key = ?"
-_HISTORY: Final = (
+HISTORY: Final = (
     "INSERT INTO history (state_id, version, kind, fence, written_us, state_type, state) "
     "VALUES (?, ?, 'BENCH', ?, ?, ?, ?)"
 )
-_INTENT: Final = (
+INTENT: Final = (
     "INSERT INTO intent (intent_id, state, priority, rank_us, timed_us, attempts, max_attempts, "
     "claim, worker, order_key, created_us, correlation_id, traceparent, payload, last_error) "
     "VALUES (?, 1, ?, ?, 0, 0, ?, '', '', '', ?, ?, '', ?, x'')"
@@ -150,16 +150,16 @@ class BareSqlite:
             state_id = row[0]
             update = "UPDATE state SET version = ? WHERE id = ?"
             self._execute(update, (expected + 1, state_id))
-        self._execute(_HISTORY, (state_id, expected + 1, fence, now_us, STATE_TYPE, STATE))
+        self._execute(HISTORY, (state_id, expected + 1, fence, now_us, STATE_TYPE, STATE))
 
     def _emit(self, intents: tuple[NewIntent, ...], now_us: int) -> None:
         self._db.executemany(
-            _INTENT,
-            [_row(each, now_us) for each in intents],
+            INTENT,
+            [intent_row(each, now_us) for each in intents],
         )
 
 
-def _row(each: NewIntent, now_us: int) -> tuple[object, ...]:
+def intent_row(each: NewIntent, now_us: int) -> tuple[object, ...]:
     rank = rank_us(each.priority, now_us)
     about = (each.max_attempts, now_us, each.correlation_id, PAYLOAD)
     return each.intent_id, each.priority, rank, *about

@@ -30,6 +30,7 @@ from rich.table import Table
 from bench.bare_postgres import BarePostgres
 from bench.bare_sqlite import BareSqlite
 from bench.closed_loop import figures
+from bench.queue_rate import intents_rate
 from bench.store_load import OPERATIONS, StoreLoad
 from bench.store_pairs import CONCURRENCY, Pair
 from onex_grpc.store import open_store
@@ -37,7 +38,7 @@ from onex_grpc.store.postgres.connection import schema_of
 from tests.store.server import PostgresServer
 
 try:
-    from bench.procrastinate_queue import Procrastinate, intents_rate
+    from bench.procrastinate_queue import Procrastinate
 except ImportError as absent:
     raise SystemExit(f"error: {absent}; run: make bench") from None
 
