@@ -72,9 +72,11 @@ class LeaseAdmission:
             claims, workflow_id=lease.workflow_id, lease_id=lease.lease_id, fence=lease.fence
         )
         self._fences.observe(lease.workflow_id, lease.fence, lease.lease_id)
-        if self._clock() > claims.expires_at + self._leeway:
+        late = self._clock() - claims.expires_at
+        if late > self._leeway:
             raise LeaseExpiredError(
-                f"the lease over workflow {lease.workflow_id} has expired; acquire a new one",
+                f"the lease over workflow {lease.workflow_id} ended {late:.0f} s ago by the clock"
+                " of this node; acquire a new one, or see that the hosts' clocks agree",
                 context={"workflow_id": lease.workflow_id},
             )
 

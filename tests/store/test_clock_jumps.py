@@ -1,7 +1,7 @@
 """A clock that jumps by an hour while leases, claims and waits run, and while what is over is kept.
 
-No server's clock can be set in a test, so PostgreSQL goes by the test's clock here, too; that it
-asks no other is shown for a store that is opened as nodes open it.
+PostgreSQL goes by the test's clock here, too; that it asks no other is shown for a store that is
+opened as nodes open it. A server whose own clock jumps is in test_server_clock.py.
 """
 
 from __future__ import annotations
