@@ -113,6 +113,8 @@ class NewIntent:
     correlation_id: str
     traceparent: str = ""
     order_key: str = ""
+    route: str = ""
+    """What a worker must accept to get it; empty for any worker."""
 
 
 @dataclass(frozen=True, slots=True)

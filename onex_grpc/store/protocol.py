@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from onex_grpc.store.model import (
         ActionRecord,
@@ -166,9 +166,13 @@ class IntentStore(Protocol):
     """The queue of intents that commits have emitted."""
 
     async def claim_intents(
-        self, worker: str, limit: int, visibility_us: int
+        self, worker: str, limit: int, visibility_us: int, accepts: Collection[str] = ()
     ) -> Sequence[ClaimedIntent]:
-        """Hands out up to `limit` intents by priority and age; counts the attempt."""
+        """Hands out up to `limit` intents by priority and age; counts the attempt.
+
+        Only those whose route is empty or among `accepts`; all where that is empty. However many
+        of other routes wait, they cost nothing.
+        """
         ...
 
     async def complete_intents(self, claim_tokens: Sequence[str]) -> Sequence[bool]:
@@ -222,9 +226,9 @@ class IntentStore(Protocol):
         """Counts of the queue."""
         ...
 
-    async def wait_intents(self, timeout: float | None) -> None:
-        """Returns when an intent may have become ready: a commit emitted one, a wait or visibility
-        timeout ended.
+    async def wait_intents(self, timeout: float | None, accepts: Collection[str] = ()) -> None:
+        """Returns when an intent that such a worker may take may have become ready: a commit
+        emitted one, a wait or visibility timeout ended.
         """
         ...
 

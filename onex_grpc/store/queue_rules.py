@@ -10,7 +10,7 @@ from onex.v1 import error_pb2
 from onex_grpc.errors import AlreadyExistsError, OutcomeUnknownError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from onex_grpc.store.model import NewIntent
 
@@ -23,6 +23,11 @@ _BONUS_US: Final = {1: 10 * _MINUTE_US, 2: 5 * _MINUTE_US, 3: 2 * _MINUTE_US, 4:
 def rank_us(priority: int, available_us: int) -> int:
     """Where an intent stands that is available from that time on; the lowest is served first."""
     return available_us - _BONUS_US.get(priority, _BONUS_US[3])
+
+
+def wanted_routes(accepts: Collection[str]) -> list[str]:
+    """The routes of who accepts these, in one order for all: also what anybody may take."""
+    return sorted({"", *accepts})
 
 
 def claim_token(sequence: int, nonce: str) -> str:

@@ -74,7 +74,13 @@ def check_change(change: Commit | Checkpoint | Rollback) -> None:
 
 def _check_intent(intent: NewIntent) -> None:
     if _NUL in "".join(
-        (intent.intent_id, intent.order_key, intent.correlation_id, intent.traceparent)
+        (
+            intent.intent_id,
+            intent.order_key,
+            intent.route,
+            intent.correlation_id,
+            intent.traceparent,
+        )
     ):
         raise _refusal("intents")
 

@@ -8,9 +8,10 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
 
 from onex_grpc.errors import UnavailableError
+from onex_grpc.store.readiness import Readiness
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 
 _MOST_WATCHED: Final = 10_000
@@ -32,18 +33,26 @@ class Time(Protocol):
 class Changes:
     """What the operations of one batch mean for those who wait, noted in their order.
 
-    `ready` says that a claim may find an intent; `due_us` is when one may become ready by itself.
+    `readiness` says which claims may find an intent; `due_us` is when one may become ready by
+    itself.
     """
 
-    __slots__ = ("due_us", "news", "ready", "topics", "watched")
+    __slots__ = ("due_us", "readiness", "topics", "watched")
 
-    def __init__(self, ready: bool, due_us: int | None, news: int = 0) -> None:
-        self.news = news
-        self.ready = ready
+    def __init__(self, readiness: Readiness, due_us: int | None) -> None:
+        self.readiness = readiness
         self.due_us = due_us
         self.topics: set[str] = set()
         self.watched: set[str] = set()
         """What other processes are asked to tell of."""
+
+    def emitted(self, route: str) -> None:
+        """Notes that an intent of a route became ready."""
+        self.readiness.emitted(route)
+
+    def unsure(self) -> None:
+        """Notes that what was noted of the queue may be void; a claim too many does no harm."""
+        self.readiness.unsure()
 
     def due(self, at_us: int) -> None:
         """Notes that an intent's wait or visibility timeout ends at that time."""
@@ -54,10 +63,36 @@ class Changes:
         """Notes that a lease was given up."""
         self.topics.add(release_topic(workflow_id))
 
-    def drained(self, next_due_us: int | None) -> None:
-        """Notes that a claim has found nothing more, and when the next wait ends."""
-        self.ready = False
+    def drained(self, accepts: Collection[str], next_due_us: int | None) -> None:
+        """Notes that a claim for these routes, or all, has found nothing more, and when the next
+        wait of any intent ends.
+        """
+        self.readiness.drained(accepts)
         self.due_us = next_due_us
+
+
+class News:
+    """What other processes have told since the present batch began, which may not have seen it."""
+
+    __slots__ = ("due_us", "is_unsure", "routes")
+
+    def __init__(self) -> None:
+        self.is_unsure = False
+        self.routes: set[str] = set()
+        self.due_us: int | None = None
+
+    def due(self, at_us: int) -> None:
+        """A wait or visibility timeout ends at that time."""
+        self.due_us = at_us if self.due_us is None else min(self.due_us, at_us)
+
+    def add_to(self, changes: Changes) -> None:
+        """Puts it over what the batch has found."""
+        if self.is_unsure:
+            changes.unsure()
+        for route in self.routes:
+            changes.emitted(route)
+        if self.due_us is not None:
+            changes.due(self.due_us)
 
 
 class Wakeups:
@@ -67,60 +102,55 @@ class Wakeups:
         self._clock = clock
         self._lock = threading.Lock()
         # Until the first claim has looked, an earlier process may have left intents.
-        self._ready = True
+        self._readiness = Readiness()
         self._due_us: int | None = None
-        self._intents: set[asyncio.Future[None]] = set()
+        self._intents: dict[asyncio.Future[None], Collection[str]] = {}
         self._topics: dict[str, set[asyncio.Future[None]]] = {}
         self._closed = False
         # What other processes wait for, the latest last.
         self._watched: OrderedDict[str, None] = OrderedDict()
-        # How often other processes have told something; a batch that began earlier has not seen it.
-        self._news = 0
+        self._news = News()
 
     def begin(self) -> Changes:
         """The changes of a new batch."""
         with self._lock:
-            return Changes(self._ready, self._due_us, self._news)
+            self._news = News()
+            return Changes(self._readiness.copy(), self._due_us)
 
     def settle(self, changes: Changes) -> Sequence[asyncio.Future[None]]:
         """Takes over what a durable batch has changed; returns the waits that it ends."""
         with self._lock:
+            before_us = self._due_us
+            self._news.add_to(changes)
+            self._readiness, self._due_us = changes.readiness, changes.due_us
             sooner = changes.due_us is not None and (
-                self._due_us is None or changes.due_us < self._due_us
+                before_us is None or changes.due_us < before_us
             )
-            missed = changes.news != self._news
-            self._ready, self._due_us = changes.ready or missed, changes.due_us
-            woken: list[asyncio.Future[None]] = []
-            if self._intents and (changes.ready or sooner):
-                woken.extend(self._intents)
-                self._intents.clear()
+            woken = self._wake_all() if sooner else self._wake_ready()
             for topic in changes.topics:
                 woken.extend(self._topics.pop(topic, ()))
         return woken
 
-    def told_ready(self) -> Sequence[asyncio.Future[None]]:
-        """Notes that another process may have made an intent ready; returns the waits that this
-        ends.
+    def told_ready(self, routes: Collection[str]) -> Sequence[asyncio.Future[None]]:
+        """Notes that another process has made intents of these routes ready; returns the waits
+        that this ends.
         """
         with self._lock:
-            self._news += 1
-            self._ready = True
-            woken = [*self._intents]
-            self._intents.clear()
-        return woken
+            self._news.routes.update(routes)
+            for route in routes:
+                self._readiness.emitted(route)
+            return self._wake_ready()
 
     def told_due(self, due_us: int) -> Sequence[asyncio.Future[None]]:
         """Notes that a wait or visibility timeout of another process's claim ends at that time;
         returns the waits that must be set anew.
         """
         with self._lock:
+            self._news.due(due_us)
             if self._due_us is not None and self._due_us <= due_us:
                 return ()
-            self._news += 1
             self._due_us = due_us
-            woken = [*self._intents]
-            self._intents.clear()
-        return woken
+            return self._wake_all()
 
     def told_watch(self, topic: str) -> Sequence[asyncio.Future[None]]:
         """Notes that another process waits for a topic; ends no wait."""
@@ -144,9 +174,10 @@ class Wakeups:
 
     def told_all(self) -> Sequence[asyncio.Future[None]]:
         """Notes that anything may have happened; returns all waits."""
-        ready = self.told_ready()
         with self._lock:
-            woken = [*ready]
+            self._news.is_unsure = True
+            self._readiness.unsure()
+            woken = self._wake_all()
             for waiting in self._topics.values():
                 woken.extend(waiting)
             self._topics.clear()
@@ -157,31 +188,32 @@ class Wakeups:
         again.
         """
         with self._lock:
-            self._ready = True
+            self._readiness.unsure()
 
     def close(self) -> Sequence[asyncio.Future[None]]:
         """Refuses further waits; returns all that are open."""
         with self._lock:
             self._closed = True
-            woken = [*self._intents]
+            woken = self._wake_all()
             for waiting in self._topics.values():
                 woken.extend(waiting)
-            self._intents.clear()
             self._topics.clear()
         return woken
 
-    async def intents(self, timeout: float | None) -> None:
-        """Returns when an intent may have become ready, or after `timeout` seconds."""
+    async def intents(self, timeout: float | None, accepts: Collection[str]) -> None:
+        """Returns when an intent may have become ready for who takes these routes, or everything,
+        or after `timeout` seconds.
+        """
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         while True:
             with self._lock:
                 self._check_open()
-                if self._ready:
+                if self._readiness.may_have(accepts):
                     return
                 due_us = self._due_us
                 woken = loop.create_future()
-                self._intents.add(woken)
+                self._intents[woken] = accepts
             wait = self._until(due_us, None if deadline is None else deadline - loop.time())
             try:
                 async with asyncio.timeout(wait):
@@ -190,7 +222,7 @@ class Wakeups:
                 return
             finally:
                 with self._lock:
-                    self._intents.discard(woken)
+                    self._intents.pop(woken, None)
 
     async def release(self, workflow_id: str, timeout: float) -> None:
         """Returns when a lease was given up in this process, or after `timeout` seconds."""
@@ -210,6 +242,18 @@ class Wakeups:
             self._check_open()
             self._topics.setdefault(topic, set()).add(woken)
         woken.add_done_callback(lambda _: self._forget(topic, woken))
+        return woken
+
+    def _wake_ready(self) -> list[asyncio.Future[None]]:
+        may_have = self._readiness.may_have
+        woken = [each for each, accepts in self._intents.items() if may_have(accepts)]
+        for each in woken:
+            del self._intents[each]
+        return woken
+
+    def _wake_all(self) -> list[asyncio.Future[None]]:
+        woken = [*self._intents]
+        self._intents.clear()
         return woken
 
     def _forget(self, topic: str, woken: asyncio.Future[None]) -> None:

@@ -106,7 +106,7 @@ def action(action_id: str, content: str = "content", *, scope: str = WORKFLOW) -
 
 
 def intent(
-    name: str, *, priority: int = 3, max_attempts: int = 3, order_key: str = ""
+    name: str, *, priority: int = 3, max_attempts: int = 3, order_key: str = "", route: str = ""
 ) -> NewIntent:
     """An intent whose payload is its name."""
     return NewIntent(
@@ -117,4 +117,5 @@ def intent(
         correlation_id="c",
         traceparent="00-trace",
         order_key=order_key,
+        route=route,
     )

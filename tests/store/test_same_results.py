@@ -73,6 +73,7 @@ some_worker = sampled_from(WORKERS)
 # Numbers of what was handed out, counted from the newest; there may be fewer.
 some_number = integers(0, 5)
 some_numbers = lists(some_number, max_size=3)
+some_routes = lists(sampled_from(["a", "b", "c", "d"]), max_size=3)
 some_wait = sampled_from([0, 1, 5, 30]).map(lambda seconds: seconds * SECOND)
 
 
@@ -84,6 +85,7 @@ class Wish:
     priority: int
     max_attempts: int
     order_key: str
+    route: str
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ some_wishes = lists(
         priority=sampled_from([3, 3, 3, 1, 5, 9]),
         max_attempts=integers(1, 3),
         order_key=sampled_from(["", "", "o", "p"]),
+        route=sampled_from(["", "a", "b", "c"]),
     ),
     max_size=3,
 )
@@ -200,6 +203,7 @@ class Twins(RuleBasedStateMachine):
             priority=wish.priority,
             max_attempts=wish.max_attempts,
             order_key=wish.order_key,
+            route=wish.route,
         )
 
 
@@ -211,9 +215,9 @@ class SameQueue(Twins):
         commit = change(None, key="orders/o1", intents=tuple(map(self._intent, wishes)))
         self.pair.same(lambda side: side.store.commit(commit))
 
-    @rule(worker=some_worker, limit=integers(0, 3), visibility=some_wait)
-    def claim(self, worker: str, limit: int, visibility: int) -> None:
-        self.pair.same(lambda side: claim(side, worker, limit, visibility))
+    @rule(worker=some_worker, limit=integers(0, 3), visibility=some_wait, accepts=some_routes)
+    def claim(self, worker: str, limit: int, visibility: int, accepts: Sequence[str]) -> None:
+        self.pair.same(lambda side: claim(side, worker, limit, visibility, accepts))
 
     @rule(numbers=some_numbers)
     def complete(self, numbers: Sequence[int]) -> None:
@@ -485,9 +489,11 @@ def tokens(side: Side, numbers: Sequence[int]) -> Sequence[str]:
     return [side.tokens[-1 - n % len(side.tokens)] for n in numbers if side.tokens]
 
 
-async def claim(side: Side, worker: str, limit: int, visibility_us: int) -> object:
+async def claim(
+    side: Side, worker: str, limit: int, visibility_us: int, accepts: Sequence[str] = ()
+) -> object:
     """Claims intents; a list in any case."""
-    return list(await side.store.claim_intents(worker, limit, visibility_us))
+    return list(await side.store.claim_intents(worker, limit, visibility_us, accepts))
 
 
 @pytest.mark.timeout(120)

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING
 
 from onex_grpc.store.memory.tables import Intent, Stage
 from onex_grpc.store.model import ClaimedIntent, IntentState
-from onex_grpc.store.queue_rules import claim_token, ids_in_use, parse_claim, rank_us, vanished
+from onex_grpc.store.queue_rules import (
+    claim_token,
+    ids_in_use,
+    parse_claim,
+    rank_us,
+    vanished,
+    wanted_routes,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from onex_grpc.store.memory.transaction import Transaction
     from onex_grpc.store.model import NewIntent
@@ -37,6 +44,7 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
             rank_us=rank_us(intent.priority, tx.now_us),
             max_attempts=intent.max_attempts,
             order_key=intent.order_key,
+            route=intent.route,
             created_us=tx.now_us,
             traceparent=intent.traceparent,
             payload=intent.payload,
@@ -44,17 +52,24 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
         tx.put(tx.tables.intent_ids, intent.intent_id, sequence)
         _count(tx, IntentState.PENDING, intent.priority, 1)
         tx.put(tx.tables.queue, sequence, row)
-    tx.changes.ready = True
+        tx.changes.emitted(intent.route)
 
 
-def claim(tx: Transaction, worker: str, limit: int, visibility_us: int) -> Sequence[ClaimedIntent]:
+def claim(
+    tx: Transaction, worker: str, limit: int, visibility_us: int, accepts: Collection[str]
+) -> Sequence[ClaimedIntent]:
     """Hands out what ranks first, and counts the attempt."""
     if limit <= 0:
         return ()
     _promote_due(tx)
     visible_us = tx.now_us + visibility_us
     nonce = secrets.token_hex(8)
-    ready = [row for row in tx.tables.queue.values() if row.stage is Stage.READY]
+    wanted = set(wanted_routes(accepts))
+    ready = [
+        row
+        for row in tx.tables.queue.values()
+        if row.stage is Stage.READY and (not accepts or row.route in wanted)
+    ]
     taken = [
         replace(
             row,
@@ -72,7 +87,7 @@ def claim(tx: Transaction, worker: str, limit: int, visibility_us: int) -> Seque
     if taken:
         tx.changes.due(visible_us)
     if len(taken) < limit:
-        tx.changes.drained(min((row.timed_us for row in _timed(tx)), default=None))
+        tx.changes.drained(accepts, min((row.timed_us for row in _timed(tx)), default=None))
     return [_claimed(row) for row in taken]
 
 
@@ -122,7 +137,6 @@ def release(tx: Transaction, claim_tokens: Sequence[str]) -> None:
         if row is not None:
             _make_ready(tx, replace(row, attempts=row.attempts - 1))
             _move(tx, IntentState.IN_FLIGHT, IntentState.PENDING, row.priority)
-    tx.changes.ready = True
 
 
 def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
@@ -132,7 +146,6 @@ def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
         is_of_worker = row.stage is Stage.IN_FLIGHT and row.worker == worker
         if is_of_worker and (row.sequence, row.nonce) not in kept:
             _try_again(tx, row)
-    tx.changes.ready = True
 
 
 def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
@@ -176,7 +189,7 @@ def _redrive(tx: Transaction, dead: Sequence[Intent]) -> int:
         tx.remove(tx.tables.finished, row.sequence)
         tx.put(tx.tables.queue, row.sequence, again)
         _move(tx, IntentState.DEAD, IntentState.PENDING, row.priority)
-        tx.changes.ready = True
+        tx.changes.emitted(row.route)
     return len(dead)
 
 
@@ -210,6 +223,7 @@ def _try_again(tx: Transaction, row: Intent) -> None:
 
 def _make_ready(tx: Transaction, row: Intent) -> None:
     tx.put(tx.tables.queue, row.sequence, replace(row, stage=Stage.READY, nonce=""))
+    tx.changes.emitted(row.route)
 
 
 def _complete(tx: Transaction, token: str) -> bool:
@@ -232,7 +246,6 @@ def _finish(tx: Transaction, row: Intent) -> None:
     behind = _first_of(tx, row.order_key)
     if behind is not None and behind.stage is Stage.BLOCKED:
         _make_ready(tx, behind)
-        tx.changes.ready = True
 
 
 def _first_of(tx: Transaction, order_key: str) -> Intent | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onex_grpc.store.lease_rules import LeaseRow
-    from onex_grpc.store.memory.tables import Tables
+    from onex_grpc.store.memory.tables import Intent, Tables
     from onex_grpc.store.model import RecordedAction
 
 _SHOWN: Final = {
@@ -85,15 +85,15 @@ def intents(tables: Tables, state: IntentState, after: int, limit: int) -> Seque
 def queue_stats(tables: Tables, now_us: int) -> QueueStats:
     """The figures of the queue."""
     waiting = [row for row in tables.queue.values() if _SHOWN[row.stage] is IntentState.PENDING]
-    since: dict[int, int | None] = {}
+    first: dict[tuple[int, str], Intent] = {}
     for row in sorted(waiting, key=lambda row: (row.rank_us, row.sequence), reverse=True):
         if row.stage is Stage.READY:
             # The one that is served first, as the others find it without looking at all.
-            since[row.priority] = row.created_us
-    for row in waiting:
-        if row.stage is not Stage.READY:
-            known = since.get(row.priority)
-            since[row.priority] = min(row.created_us, known or row.created_us)
+            first[row.priority, row.route] = row
+    since: dict[int, int | None] = {}
+    for row in (*first.values(), *(row for row in waiting if row.stage is not Stage.READY)):
+        known = since.get(row.priority)
+        since[row.priority] = min(row.created_us, known or row.created_us)
     rows = [(*key, count) for key, count in tables.tally.items()]
     return tally.queue_stats(rows, since, now_us)
 

@@ -32,7 +32,7 @@ from onex_grpc.store.text_rules import (
 from onex_grpc.store.wakeups import Wakeups
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from onex_grpc.store.batcher import OnBatch
     from onex_grpc.store.model import (
@@ -195,11 +195,11 @@ class MemoryStore(SingleProcess):
     # Intents
 
     async def claim_intents(
-        self, worker: str, limit: int, visibility_us: int
+        self, worker: str, limit: int, visibility_us: int, accepts: Collection[str] = ()
     ) -> Sequence[ClaimedIntent]:
-        refuse_nul(worker=worker)
+        refuse_nul(worker=worker, accepts="".join(accepts))
         return await self._batcher.submit(
-            lambda tx: intents.claim(tx, worker, limit, visibility_us)
+            lambda tx: intents.claim(tx, worker, limit, visibility_us, accepts)
         )
 
     async def complete_intents(self, claim_tokens: Sequence[str]) -> Sequence[bool]:
@@ -250,8 +250,8 @@ class MemoryStore(SingleProcess):
         now_us = self._clock.peek()
         return self._runner.read(lambda t: queries.queue_stats(t, now_us))
 
-    async def wait_intents(self, timeout: float | None) -> None:
-        await self._wakeups.intents(timeout)
+    async def wait_intents(self, timeout: float | None, accepts: Collection[str] = ()) -> None:
+        await self._wakeups.intents(timeout, accepts)
 
     # Events
 

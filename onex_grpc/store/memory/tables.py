@@ -71,6 +71,7 @@ class Intent:
     rank_us: int
     max_attempts: int
     order_key: str
+    route: str
     created_us: int
     traceparent: str
     payload: bytes

@@ -73,7 +73,7 @@ class Transaction:
         """Ends an operation that failed: as if it had not begun."""
         if self._undo:
             # What it noted about the queue is void; a claim too many does no harm.
-            self.changes.ready = True
+            self.changes.unsure()
         while self._undo:
             self._undo.pop()()
 

@@ -8,11 +8,18 @@ from onex_grpc.store.model import ClaimedIntent, IntentState, NewIntent
 from onex_grpc.store.postgres import intent_sql as sql
 from onex_grpc.store.postgres.needs import DUE_ROWS
 from onex_grpc.store.postgres.transaction import Later
-from onex_grpc.store.queue_rules import claim_token, ids_in_use, parse_claim, rank_us, vanished
+from onex_grpc.store.queue_rules import (
+    claim_token,
+    ids_in_use,
+    parse_claim,
+    rank_us,
+    vanished,
+    wanted_routes,
+)
 from onex_grpc.store.randomness import random_hex
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from onex_grpc.store.postgres.transaction import Row, Transaction
 
@@ -34,11 +41,11 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
         state = _BLOCKED if _has_earlier(tx, intent.order_key) else _READY
         tx.later().intents.append(_row(tx, intent, state))
         tx.tally.add(IntentState.PENDING, intent.priority)
-    tx.emit()
+        tx.emit(intent.route)
 
 
 def claim(
-    tx: Transaction, worker: str, limit: int, visibility_us: int
+    tx: Transaction, worker: str, limit: int, visibility_us: int, accepts: Collection[str]
 ) -> Later[Sequence[ClaimedIntent]]:
     """Hands out what ranks first, and counts the attempt."""
     if limit <= 0:
@@ -46,7 +53,8 @@ def claim(
     _promote_due(tx, max(limit, DUE_ROWS))
     visible_us = tx.now_us + visibility_us
     nonce = random_hex(8)
-    answers = tx.pending.add_claims(limit, nonce, worker, visible_us)
+    routes = tuple(wanted_routes(accepts)) if accepts else ()
+    answers = tx.pending.add_claims(routes, limit, (nonce, worker, visible_us))
 
     def value() -> Sequence[ClaimedIntent]:
         # RETURNING promises no order.
@@ -57,7 +65,7 @@ def claim(
         if rows:
             tx.changes.due(visible_us)
         if len(rows) < limit:
-            _look_ahead(tx)
+            _look_ahead(tx, routes)
         return [_claimed(row, visible_us) for row in rows]
 
     return Later(value)
@@ -110,16 +118,16 @@ def extend(tx: Transaction, claim_tokens: Sequence[str], visibility_us: int) -> 
 def release(tx: Transaction, claim_tokens: Sequence[str]) -> None:
     """Gives claims back; the attempt does not count."""
     for token in claim_tokens:
-        for (priority,) in tx.write_rows(sql.GIVE_BACK, parse_claim(token)):
+        for priority, route in tx.write_rows(sql.GIVE_BACK, parse_claim(token)):
             tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
-    tx.emit()
+            tx.emit(route)
 
 
 def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
     """Frees the claims of a worker, all but those of `keep`; their attempts count."""
     kept = {parse_claim(token) for token in keep}
     held = tx.rows(sql.HELD_BY, (worker,))
-    for seq, nonce, attempts, max_attempts, order_key, priority in held:
+    for seq, nonce, attempts, max_attempts, order_key, priority, route in held:
         if (seq, nonce) in kept:
             continue
         if attempts >= max_attempts:
@@ -127,7 +135,7 @@ def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
         else:
             tx.write(sql.PROMOTE, (seq,))
             tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
-    tx.emit()
+            tx.emit(route)
 
 
 def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
@@ -151,12 +159,11 @@ def redrive_dead(tx: Transaction, limit: int) -> int:
 
 
 def _redrive(tx: Transaction, dead: Sequence[Row]) -> int:
-    for seq, order_key, priority in dead:
+    for seq, order_key, priority, route in dead:
         state = _BLOCKED if _has_earlier(tx, order_key) else _READY
         tx.write(sql.REDRIVE, (state, rank_us(priority, tx.now_us), seq))
         tx.tally.move(IntentState.DEAD, IntentState.PENDING, priority)
-    if dead:
-        tx.emit()
+        tx.emit(route)
     return len(dead)
 
 
@@ -168,6 +175,7 @@ def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
         rank_us(intent.priority, tx.now_us),
         intent.max_attempts,
         intent.order_key,
+        intent.route,
         tx.now_us,
         intent.correlation_id,
         intent.traceparent,
@@ -206,15 +214,18 @@ def _has_earlier(tx: Transaction, order_key: str) -> bool:
     return tx.row(sql.HAS_EARLIER, (order_key,)) is not None
 
 
-def _look_ahead(tx: Transaction) -> None:
-    """Finds out, once for all members that got less than they wanted, when there may be more."""
-    if tx.looked_ahead:
+def _look_ahead(tx: Transaction, routes: tuple[str, ...]) -> None:
+    """Finds out, once for all members of these routes that got less than they wanted, when there
+    may be more.
+    """
+    if routes in tx.looked_ahead:
         return
-    tx.looked_ahead = True
+    tx.looked_ahead.add(routes)
     # Others may have had locked what was left over.
-    if tx.row(sql.HAS_READY) == (False,):
+    left = tx.row(sql.HAS_READY_OF, (list(routes),)) if routes else tx.row(sql.HAS_READY)
+    if left == (False,):
         (next_due_us,) = tx.row(sql.NEXT_DUE) or (None,)
-        tx.changes.drained(next_due_us)
+        tx.changes.drained(routes, next_due_us)
 
 
 def _promote_due(tx: Transaction, limit: int) -> None:
@@ -226,13 +237,14 @@ def _promote_due(tx: Transaction, limit: int) -> None:
     if due is None:
         due = tx.rows(sql.DUE, (tx.now_us, limit))
     tx.all_promoted = len(due) < limit
-    for seq, state, attempts, max_attempts, order_key, priority, timed_us in due:
+    for seq, state, attempts, max_attempts, order_key, priority, route, timed_us in due:
         if timed_us > tx.now_us:
             continue
         if state == _IN_FLIGHT and attempts >= max_attempts:
             _bury(tx, seq, vanished(attempts), order_key, priority)
         else:
             tx.write(sql.PROMOTE, (seq,))
+            tx.emit(route)
             if state == _IN_FLIGHT:
                 tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
 
@@ -247,8 +259,8 @@ def _unblock(tx: Transaction, order_key: str) -> None:
     if not order_key:
         return
     _lock_order(tx, order_key)
-    if tx.write_rows(sql.UNBLOCK, (order_key,)):
-        tx.emit()
+    for (route,) in tx.write_rows(sql.UNBLOCK, (order_key,)):
+        tx.emit(route)
 
 
 def _lock_order(tx: Transaction, order_key: str) -> None:

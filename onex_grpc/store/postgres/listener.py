@@ -94,7 +94,7 @@ class Listener:
         if notice is None:
             wake(self._wakeups.told_all())
         elif notice.ready:
-            wake(self._wakeups.told_ready())
+            wake(self._wakeups.told_ready(notice.ready))
         elif notice.watched:
             wake(self._wakeups.told_watch(notice.watched))
         elif notice.due_us is not None:

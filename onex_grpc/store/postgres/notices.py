@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
     from onex_grpc.store.postgres.transaction import Transaction
 
@@ -18,7 +19,8 @@ COMPANY: Final = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 5))"
 NOTIFY: Final = (
     "SELECT pg_notify(%s, %s) WHERE NOT pg_try_advisory_xact_lock(hashtextextended(%s, 5))"
 )
-_READY: Final = "ready"
+_READY: Final = "ready "
+_ALL: Final = "all"
 _DUE: Final = "due "
 _TOPIC: Final = "topic "
 _WATCH: Final = "watch "
@@ -28,13 +30,13 @@ _TOPIC_BYTES: Final = 4000
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a notification says: an intent is ready or will be, a topic has grown, or another
-    process waits for one.
+    """What a notification says: intents of these routes are ready or one will be, a topic has
+    grown, or another process waits for one.
 
     All of them where it says nothing that is understood.
     """
 
-    ready: bool = False
+    ready: Sequence[str] = ()
     due_us: int | None = None
     topic: str = ""
     watched: str = ""
@@ -42,8 +44,8 @@ class Notice:
     @classmethod
     def parse(cls, payload: str) -> Notice | None:
         """Reads a payload; None where everybody should look."""
-        if payload == _READY:
-            return cls(ready=True)
+        if payload.startswith(_READY):
+            return cls(ready=json.loads(payload[len(_READY) :]))
         if payload.startswith(_DUE) and payload[len(_DUE) :].isdigit():
             return cls(due_us=int(payload[len(_DUE) :]))
         if payload.startswith(_TOPIC) and len(payload) > len(_TOPIC):
@@ -63,14 +65,14 @@ class Announcer:
 
     def payloads(self, tx: Transaction) -> list[str]:
         """What a batch tells the others."""
-        told = [_READY] if tx.emitted else []
+        told = [_ready(tx.emitted)] if tx.emitted else []
         due_us = tx.changes.due_us
         if due_us is not None and due_us > tx.now_us and self._is_sooner(due_us, tx.now_us):
             # Those who have been told of an earlier time look then, and find this one.
             self._due_us = due_us
             told.append(f"{_DUE}{due_us}")
         told.extend(
-            f"{_TOPIC}{topic}" if len(topic.encode()) < _TOPIC_BYTES else "all"
+            f"{_TOPIC}{topic}" if len(topic.encode()) < _TOPIC_BYTES else _ALL
             for topic in sorted(tx.changes.topics)
             # Leases end all the time, and hardly ever does anybody wait for that.
             if not topic.startswith("\n") or self._is_watched(topic)
@@ -84,3 +86,9 @@ class Announcer:
 
     def _is_sooner(self, due_us: int, now_us: int) -> bool:
         return self._due_us is None or self._due_us <= now_us or due_us < self._due_us
+
+
+def _ready(routes: Collection[str]) -> str:
+    # Escapes make it ASCII: as many bytes as characters.
+    payload = _READY + json.dumps(sorted(routes))
+    return payload if len(payload) < _TOPIC_BYTES else _ALL

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, LiteralString
 
+from onex_grpc.store.postgres.intent_sql import READY_ROUTES
+
 if TYPE_CHECKING:
     import psycopg
 
@@ -49,26 +51,34 @@ _ACTIONS: Final = (
 )
 _INTENTS: Final = (
     "INSERT INTO intent (intent_id, state, priority, rank_us, timed_us, attempts, max_attempts, "
-    "claim, worker, order_key, created_us, correlation_id, traceparent, payload, last_error) "
-    "SELECT intent_id, state, priority, rank_us, 0, 0, max_attempts, '', '', order_key, "
-    "created_us, correlation_id, traceparent, payload, '' "
+    "claim, worker, order_key, route, created_us, correlation_id, traceparent, payload, "
+    "last_error) SELECT intent_id, state, priority, rank_us, 0, 0, max_attempts, '', '', "
+    "order_key, route, created_us, correlation_id, traceparent, payload, '' "
     "FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], "
-    "%b::bigint[], %b::text[], %b::text[], %b::bytea[]) AS new (intent_id, state, priority, "
-    "rank_us, max_attempts, order_key, created_us, correlation_id, traceparent, payload)"
+    "%b::text[], %b::bigint[], %b::text[], %b::text[], %b::bytea[]) AS new (intent_id, state, "
+    "priority, rank_us, max_attempts, order_key, route, created_us, correlation_id, traceparent, "
+    "payload)"
 )
-
-
 _COMPLETIONS: Final = (
     "UPDATE intent SET state = 5, timed_us = done.timed_us "
     "FROM unnest(%b::bigint[], %b::text[], %b::bigint[]) AS done (seq, claim, timed_us) "
     "WHERE intent.seq = done.seq AND intent.claim = done.claim AND intent.state = 3 "
     "RETURNING intent.seq, intent.claim, order_key, priority"
 )
-# Others that claim at the same time take other rows instead of waiting for these. A plan may run a
-# plain sub-select more than once, and claim more than its limit.
-_CLAIMS: Final = (
-    "WITH head AS MATERIALIZED (SELECT seq, rank_us FROM intent WHERE state = 1 "
-    "ORDER BY rank_us, seq LIMIT %b::bigint FOR UPDATE SKIP LOCKED), "
+# A look without locks tells how many of each route are among those that rank first; so many are
+# locked then. Others that claim at the same time take other rows instead of waiting for these. A
+# plan may run a plain sub-select more than once, and claim more than its limit.
+_OF_WANTED: Final = (
+    "ranked AS MATERIALIZED (SELECT wanted.route, first.rank_us, first.seq "
+    "FROM wanted CROSS JOIN LATERAL (SELECT rank_us, seq FROM intent "
+    "WHERE state = 1 AND intent.route = wanted.route "
+    "ORDER BY rank_us, seq LIMIT (SELECT most FROM count)) AS first), "
+    "shares AS MATERIALIZED (SELECT best.route, count(*) AS share FROM "
+    "(SELECT route FROM ranked ORDER BY rank_us, seq LIMIT (SELECT most FROM count)) AS best "
+    "GROUP BY best.route), "
+    "head AS MATERIALIZED (SELECT first.seq, first.rank_us FROM shares CROSS JOIN LATERAL "
+    "(SELECT seq, rank_us FROM intent WHERE state = 1 AND intent.route = shares.route "
+    "ORDER BY rank_us, seq LIMIT shares.share FOR UPDATE SKIP LOCKED) AS first), "
     "dealt AS MATERIALIZED "
     "(SELECT seq, row_number() OVER (ORDER BY rank_us, seq) AS turn FROM head) "
     "UPDATE intent SET state = 3, attempts = attempts + 1, claim = (%b::text[])[dealt.turn], "
@@ -77,6 +87,10 @@ _CLAIMS: Final = (
     "RETURNING claim, rank_us, intent.seq, priority, intent_id, attempts, max_attempts, payload, "
     "traceparent, redrives"
 )
+_COUNT: Final = "count (most) AS MATERIALIZED (SELECT %b::bigint)"
+_WANTED: Final = "wanted (route) AS MATERIALIZED (SELECT * FROM unnest(%b::text[]))"
+_CLAIMS: Final = "WITH " + ", ".join((_COUNT, _WANTED, _OF_WANTED))
+_CLAIMS_OF_ALL: Final = "WITH RECURSIVE " + ", ".join((_COUNT, READY_ROUTES, _OF_WANTED))
 
 
 class Answers:
@@ -109,7 +123,7 @@ class Pending:
     """Rows to be written. Each list holds rows in the order of its statement's columns."""
 
     __slots__ = (
-        *("_claimed", "_claims", "_completed", "_completions", "_new_states", "_states"),
+        *("_claims", "_completed", "_completions", "_new_states", "_states"),
         *("actions", "history", "intents", "leases"),
     )
 
@@ -122,18 +136,20 @@ class Pending:
         self.intents: list[Row] = []
         self._completions: list[Row] = []
         self._completed = Answers(2)
-        self._claims: list[Row] = []
-        self._claimed = Answers(1)
+        self._claims: dict[tuple[str, ...], tuple[list[Row], Answers]] = {}
 
     def add_completion(self, seq: int, claim: str, now_us: int) -> Answers:
         """A claim that ends well; its row is (seq, claim, order_key, priority)."""
         self._completions.append((seq, claim, now_us))
         return self._completed
 
-    def add_claims(self, limit: int, claim: str, worker: str, visible_us: int) -> Answers:
-        """So many intents for a worker; a row is that of the statement."""
-        self._claims.extend([(claim, worker, visible_us)] * limit)
-        return self._claimed
+    def add_claims(self, routes: tuple[str, ...], limit: int, claim: Row) -> Answers:
+        """So many intents of these routes, or of any, for a claim (its nonce, the worker, and until
+        when); a row is that of the statement.
+        """
+        claims, answers = self._claims.setdefault(routes, ([], Answers(1)))
+        claims.extend([claim] * limit)
+        return answers
 
     def add_state(self, key: str, version: int, opened: bool | None) -> None:
         """A state's new version; None leaves it as open as it was."""
@@ -164,11 +180,15 @@ class Pending:
         if self._completions:
             self._completed.come_from(_send(connection, _COMPLETIONS, self._completions))
             self._completions, self._completed = [], Answers(2)
-        if self._claims:
-            columns = [list(column) for column in zip(*self._claims, strict=True)]
-            sent = connection.execute(_CLAIMS, (len(self._claims), *columns), binary=True)
-            self._claimed.come_from(sent)
-            self._claims, self._claimed = [], Answers(1)
+        for routes, (claims, answers) in self._claims.items():
+            columns = [list(column) for column in zip(*claims, strict=True)]
+            if routes:
+                bindings = (len(claims), list(routes), *columns)
+                sent = connection.execute(_CLAIMS, bindings, binary=True)
+            else:
+                sent = connection.execute(_CLAIMS_OF_ALL, (len(claims), *columns), binary=True)
+            answers.come_from(sent)
+        self._claims.clear()
 
 
 def _send(connection: Connection, statement: LiteralString, rows: list[Row]) -> psycopg.Cursor[Row]:

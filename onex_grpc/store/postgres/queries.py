@@ -18,6 +18,7 @@ from onex_grpc.store.model import (
     StoredIntent,
 )
 from onex_grpc.store.postgres.actions import SELECT_ACTION
+from onex_grpc.store.postgres.intent_sql import READY_ROUTES
 from onex_grpc.store.postgres.known import SELECT_LEASE, lease_of
 from onex_grpc.store.postgres.leases import SELECT_VERSION
 from onex_grpc.store.postgres.outcomes import SELECT_OUTCOME
@@ -53,11 +54,12 @@ _OPEN_WORK: Final = (
     "ON w.workflow_id = substr(s.key, %s::integer) AND s.key = %s || w.workflow_id "
     "WHERE s.open AND s.key >= %s AND s.key < %s ORDER BY s.key"
 )
-# Of those that are ready the first is what will be served first.
-_FIGURES: Final = (
+# Of those of a route that are ready the first is what will be served first.
+_AGES: Final = (
     "SELECT state::integer, priority::integer, n, CASE WHEN state = 1 AND n > 0 THEN least("
-    "(SELECT created_us FROM intent i WHERE i.state = 1 AND i.priority = counted.priority "
-    "ORDER BY rank_us, seq LIMIT 1), "
+    "(SELECT min(first.created_us) FROM wanted CROSS JOIN LATERAL (SELECT i.created_us "
+    "FROM intent i WHERE i.state = 1 AND i.route = wanted.route "
+    "AND i.priority = counted.priority ORDER BY rank_us, seq LIMIT 1) AS first), "
     "(SELECT min(created_us) FROM intent i "
     "WHERE i.state IN (2, 3) AND i.state = 2 AND i.priority = counted.priority), "
     "(SELECT min(created_us) FROM intent i "
@@ -65,6 +67,7 @@ _FIGURES: Final = (
     ") END FROM (SELECT state, priority, sum(count)::bigint AS n FROM tally "
     "GROUP BY state, priority) AS counted"
 )
+_FIGURES: Final = " ".join(("WITH RECURSIVE", READY_ROUTES, _AGES))
 
 
 def lease(session: Session, workflow_id: str) -> tuple[LeaseRow | None, int, int]:

@@ -45,7 +45,7 @@ from onex_grpc.store.text_rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from onex_grpc.store.batcher import Batcher
     from onex_grpc.store.model import (
@@ -258,12 +258,12 @@ class PostgresStore(Replicas):
     # Intents
 
     async def claim_intents(
-        self, worker: str, limit: int, visibility_us: int
+        self, worker: str, limit: int, visibility_us: int, accepts: Collection[str] = ()
     ) -> Sequence[ClaimedIntent]:
-        refuse_nul(worker=worker)
+        refuse_nul(worker=worker, accepts="".join(accepts))
         return await self._write(
             _QUEUE,
-            lambda tx: intents.claim(tx, worker, limit, visibility_us),
+            lambda tx: intents.claim(tx, worker, limit, visibility_us, accepts),
             of_claim(limit),
         )
 
@@ -314,8 +314,8 @@ class PostgresStore(Replicas):
     async def queue_stats(self) -> QueueStats:
         return await self._reader.read(lambda c: queries.queue_stats(c))
 
-    async def wait_intents(self, timeout: float | None) -> None:
-        await self._wakeups.intents(timeout)
+    async def wait_intents(self, timeout: float | None, accepts: Collection[str] = ()) -> None:
+        await self._wakeups.intents(timeout, accepts)
 
     # Events
 

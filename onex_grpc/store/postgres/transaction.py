@@ -32,10 +32,10 @@ class Transaction:
         changes: what the batch means for those who wait.
         known: what was read for the whole batch.
         pending: what is sent at the end of the batch, or before the next statement.
-        looked_ahead: it was asked when the next intent will be ready.
+        looked_ahead: the routes of which it was asked whether more is ready, and if not, when.
         all_promoted: no intent is left whose wait has ended.
         writes: how many writes were sent.
-        emitted: whether an intent became ready.
+        emitted: the routes on which an intent became ready.
         tally: how the counts of the queue have changed.
     """
 
@@ -52,11 +52,11 @@ class Transaction:
         self.pending = Pending()
         self.known = known
         self.all_promoted = False
-        self.looked_ahead = False
+        self.looked_ahead: set[tuple[str, ...]] = set()
         self.now_us = clock.now_us
         self.changes = changes
         self.writes = 0
-        self.emitted = False
+        self.emitted: set[str] = set()
         self.tally = Tally()
 
     def row(self, statement: LiteralString, bindings: Sequence[object] = ()) -> Row | None:
@@ -131,10 +131,10 @@ class Transaction:
         self.changes.watched.add(topic)
         self.writes += 1
 
-    def emit(self) -> None:
-        """Notes that a claim may find an intent."""
-        self.emitted = True
-        self.changes.ready = True
+    def emit(self, route: str) -> None:
+        """Notes that a claim may find an intent of a route."""
+        self.emitted.add(route)
+        self.changes.emitted(route)
 
     def _next_fence(self) -> int:
         row = self.write_rows("SELECT nextval('fence')")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 import apsw
@@ -12,7 +13,7 @@ from onex_grpc.store.randomness import random_hex
 from onex_grpc.store.sqlite import intent_sql as sql
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from onex_grpc.store.sqlite.transaction import Row, Transaction
 
@@ -43,26 +44,26 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
         raise ids_in_use(new) from error
     for intent in new:
         tx.tally.add(IntentState.PENDING, intent.priority)
-    tx.changes.ready = True
+        tx.changes.emitted(intent.route)
 
 
-def claim(tx: Transaction, worker: str, limit: int, visibility_us: int) -> Sequence[ClaimedIntent]:
+def claim(
+    tx: Transaction, worker: str, limit: int, visibility_us: int, accepts: Collection[str]
+) -> Sequence[ClaimedIntent]:
     """Hands out what ranks first, and counts the attempt."""
     if limit <= 0:
         return ()
     _promote_due(tx, max(limit, _DUE_ROWS))
     visible_us = tx.now_us + visibility_us
     nonce = random_hex(8)
-    rows: list[Row] = tx.execute(sql.CLAIM, (nonce, worker, visible_us, limit)).fetchall()
-    # RETURNING promises no order.
-    rows.sort()
+    rows = _take(tx, (nonce, worker, visible_us), _candidates(tx, accepts), limit)
     for row in rows:
         tx.tally.move(IntentState.PENDING, IntentState.IN_FLIGHT, row[2])
     if rows:
         tx.changes.due(visible_us)
     if len(rows) < limit:
         (next_due_us,) = tx.execute(sql.NEXT_DUE).fetchone() or (None,)
-        tx.changes.drained(next_due_us)
+        tx.changes.drained(accepts, next_due_us)
     return [
         ClaimedIntent(
             intent_id=intent_id,
@@ -116,16 +117,16 @@ def release(tx: Transaction, claim_tokens: Sequence[str]) -> None:
     """Gives claims back; the attempt does not count."""
     for token in claim_tokens:
         freed: list[Row] = tx.execute(sql.GIVE_BACK, parse_claim(token)).fetchall()
-        for (priority,) in freed:
+        for priority, route in freed:
             tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
-    tx.changes.ready = True
+            tx.changes.emitted(route)
 
 
 def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
     """Frees the claims of a worker, all but those of `keep`; their attempts count."""
     kept = {parse_claim(token) for token in keep}
     held: list[Row] = tx.execute(sql.HELD_BY, (worker,)).fetchall()
-    for seq, nonce, attempts, max_attempts, order_key, priority in held:
+    for seq, nonce, attempts, max_attempts, order_key, priority, route in held:
         if (seq, nonce) in kept:
             continue
         if attempts >= max_attempts:
@@ -133,7 +134,7 @@ def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
         else:
             tx.execute(sql.PROMOTE, (seq,))
             tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
-    tx.changes.ready = True
+            tx.changes.emitted(route)
 
 
 def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
@@ -160,13 +161,35 @@ def redrive_dead(tx: Transaction, limit: int) -> int:
 
 
 def _redrive(tx: Transaction, dead: Sequence[Row]) -> int:
-    for seq, order_key, priority in dead:
+    for seq, order_key, priority, route in dead:
         state = _BLOCKED if _has_earlier(tx, order_key) else _READY
         tx.execute(sql.REDRIVE, (state, rank_us(priority, tx.now_us), seq))
         tx.tally.move(IntentState.DEAD, IntentState.PENDING, priority)
-    if dead:
-        tx.changes.ready = True
+        tx.changes.emitted(route)
     return len(dead)
+
+
+def _candidates(tx: Transaction, accepts: Collection[str]) -> list[str]:
+    readiness = tx.changes.readiness
+    known = readiness.candidates(accepts)
+    if known is None:
+        ready: list[Row] = tx.execute(sql.READY_ROUTES).fetchall()
+        readiness.found(route for (route,) in ready)
+        known = readiness.candidates(accepts) or []
+    return known
+
+
+def _take(tx: Transaction, claim: Row, routes: list[str], limit: int) -> list[Row]:
+    if not routes:
+        return []
+    if len(routes) <= sql.MOST_MERGED:
+        statement, bindings = sql.claim(len(routes)), (*claim, *routes, limit)
+    else:
+        statement, bindings = sql.CLAIM_OF_MANY, (*claim, json.dumps(routes), limit)
+    rows: list[Row] = tx.execute(statement, bindings).fetchall()
+    # RETURNING promises no order.
+    rows.sort()
+    return rows
 
 
 def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
@@ -177,6 +200,7 @@ def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
         rank_us(intent.priority, tx.now_us),
         intent.max_attempts,
         intent.order_key,
+        intent.route,
         tx.now_us,
         intent.correlation_id,
         intent.traceparent,
@@ -190,11 +214,12 @@ def _has_earlier(tx: Transaction, order_key: str) -> bool:
 
 def _promote_due(tx: Transaction, limit: int) -> None:
     due: list[Row] = tx.execute(sql.DUE, (tx.now_us, limit)).fetchall()
-    for seq, state, attempts, max_attempts, order_key, priority in due:
+    for seq, state, attempts, max_attempts, order_key, priority, route in due:
         if state == _IN_FLIGHT and attempts >= max_attempts:
             _bury(tx, seq, vanished(attempts), order_key, priority)
         else:
             tx.execute(sql.PROMOTE, (seq,))
+            tx.changes.emitted(route)
             if state == _IN_FLIGHT:
                 tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
 
@@ -214,5 +239,8 @@ def _bury(tx: Transaction, seq: int, error: bytes, order_key: str, priority: int
 
 
 def _unblock(tx: Transaction, order_key: str) -> None:
-    if order_key and tx.execute(sql.UNBLOCK, (order_key,)).fetchall():
-        tx.changes.ready = True
+    if not order_key:
+        return
+    unblocked: list[Row] = tx.execute(sql.UNBLOCK, (order_key,)).fetchall()
+    for (route,) in unblocked:
+        tx.changes.emitted(route)

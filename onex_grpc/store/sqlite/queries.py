@@ -19,6 +19,7 @@ from onex_grpc.store.model import (
     StoredIntent,
 )
 from onex_grpc.store.sqlite.actions import SELECT_ACTION
+from onex_grpc.store.sqlite.intent_sql import READY_ROUTES
 from onex_grpc.store.sqlite.leases import SELECT_LEASE, SELECT_VERSION
 from onex_grpc.store.sqlite.outcomes import SELECT_OUTCOME
 
@@ -48,14 +49,16 @@ OPEN_WORK: Final = (
     "WHERE s.open = 1 AND s.key >= ? AND s.key < ? ORDER BY s.key"
 )
 COUNTS: Final = "SELECT state, priority, count FROM tally"
-# Of those that are ready the first is what will be served first.
-LONGEST: Final = (
-    "SELECT * FROM (SELECT created_us FROM intent WHERE state = 1 AND priority = ?1 "
+# Of those of a route that are ready the first is what will be served first.
+_LONGEST: Final = (
+    "SELECT min(created_us) FROM ({}) AS ready JOIN intent ON seq = ("
+    "SELECT seq FROM intent WHERE state = 1 AND route = ready.route AND priority = ?1 "
     "ORDER BY rank_us, seq LIMIT 1) UNION ALL "
     "SELECT min(created_us) FROM intent WHERE state IN (2, 3) AND state = 2 AND priority = ?1 "
     "UNION ALL SELECT min(created_us) FROM intent "
     "WHERE order_key <> '' AND state < 5 AND state = 4 AND priority = ?1"
 )
+LONGEST: Final = _LONGEST.format(READY_ROUTES)
 _PAGE: Final = (
     "SELECT seq, payload, attempts, last_error FROM intent "
     "WHERE seq IN (SELECT seq FROM ({}) ORDER BY seq LIMIT ?2) ORDER BY seq"

@@ -33,7 +33,7 @@ from onex_grpc.store.text_rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from onex_grpc.store.batcher import Batcher
@@ -197,11 +197,11 @@ class SqliteStore(SingleProcess):
     # Intents
 
     async def claim_intents(
-        self, worker: str, limit: int, visibility_us: int
+        self, worker: str, limit: int, visibility_us: int, accepts: Collection[str] = ()
     ) -> Sequence[ClaimedIntent]:
-        refuse_nul(worker=worker)
+        refuse_nul(worker=worker, accepts="".join(accepts))
         return await self._batcher.submit(
-            lambda tx: intents.claim(tx, worker, limit, visibility_us)
+            lambda tx: intents.claim(tx, worker, limit, visibility_us, accepts)
         )
 
     async def complete_intents(self, claim_tokens: Sequence[str]) -> Sequence[bool]:
@@ -252,8 +252,8 @@ class SqliteStore(SingleProcess):
         now_us = self._clock.peek()
         return await self._reader.list(lambda c: queries.queue_stats(c, now_us))
 
-    async def wait_intents(self, timeout: float | None) -> None:
-        await self._wakeups.intents(timeout)
+    async def wait_intents(self, timeout: float | None, accepts: Collection[str] = ()) -> None:
+        await self._wakeups.intents(timeout, accepts)
 
     # Events
 

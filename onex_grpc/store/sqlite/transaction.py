@@ -171,7 +171,7 @@ def _isolated(tx: Transaction, operation: Operation) -> Outcome:
     if outcome.error is not None:
         tx.execute("ROLLBACK TO member")
         # What the failed one noted about the queue is void; a claim too many does no harm.
-        tx.changes.ready = True
+        tx.changes.unsure()
         tx.tally.changed = counted
     tx.execute("RELEASE member")
     return outcome
