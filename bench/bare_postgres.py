@@ -49,8 +49,8 @@ _DUE: Final = (
     "FOR UPDATE SKIP LOCKED"
 )
 _CLAIM: Final = (
-    "WITH head AS MATERIALIZED (SELECT seq FROM intent WHERE state = 1 ORDER BY rank_us, seq "
-    "LIMIT 1 FOR UPDATE SKIP LOCKED) "
+    "WITH head AS MATERIALIZED (SELECT seq FROM intent WHERE state = 1 AND route = '' "
+    "ORDER BY rank_us, seq LIMIT 1 FOR UPDATE SKIP LOCKED) "
     "UPDATE intent SET state = 3, attempts = attempts + 1, claim = %s, worker = %s, timed_us = %s "
     "FROM head WHERE intent.seq = head.seq "
     "RETURNING intent.seq, intent_id, attempts, max_attempts, payload, traceparent"

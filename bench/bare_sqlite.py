@@ -39,7 +39,8 @@ INTENT: Final = (
 )
 _CLAIM: Final = (
     "UPDATE intent SET state = 3, attempts = attempts + 1, claim = ?, worker = ?, timed_us = ? "
-    "WHERE seq IN (SELECT seq FROM intent WHERE state = 1 ORDER BY rank_us, seq LIMIT 1) "
+    "WHERE seq IN (SELECT seq FROM intent WHERE state = 1 AND route = '' "
+    "ORDER BY rank_us, seq LIMIT 1) "
     "RETURNING seq, intent_id, attempts, max_attempts, payload, traceparent"
 )
 _DUE: Final = "SELECT seq FROM intent WHERE state IN (2, 3) AND timed_us <= ? LIMIT 64"
