@@ -47,6 +47,13 @@ class ActionAdmission:
             ActionExpiredError: after the action's expires_at, by this process's clock.
             EpochMismatchError: when the workflow's state has another epoch than the action states.
         """
+        grant = await self.admit_lease(request)
+        self._check_expiry(request.action)
+        check_epoch(request.action, grant.epoch)
+        return grant
+
+    async def admit_lease(self, request: orchestrator_pb2.ExecuteActionRequest) -> LeaseGrant:
+        """The lease under which an action is sent; raises as `admit` does for a lease."""
         action = request.action
         claims = await self._verifier.verify(request.lease_token)
         match_claims(
@@ -63,8 +70,6 @@ class ActionAdmission:
                 "the lease token has expired; send the one that the last renewal returned",
                 context={"workflow_id": request.workflow_id},
             )
-        self._check_expiry(action)
-        check_epoch(action, grant.epoch)
         return grant
 
     def _check_expiry(self, action: action_pb2.ModelAction) -> None:

@@ -21,8 +21,8 @@ from onex_grpc.action.record import (
     other_content,
     record_of,
     replay,
-    rollback_of,
 )
+from onex_grpc.action.rollback import Rollbacks, cancels, recorded_undone
 from onex_grpc.action.state import apply_action, fold_result, read_state, refuse_ended
 from onex_grpc.context import CallContext, LeaseClaim, current_call, enter_call
 from onex_grpc.contract.action import content_hash
@@ -48,9 +48,11 @@ from onex_grpc.store.model import (
 if TYPE_CHECKING:
     from onex_grpc.action.admission import ActionAdmission
     from onex_grpc.action.routing import Router
-    from onex_grpc.store.protocol import StateStore
+    from onex_grpc.action.undone import ReducersOf
+    from onex_grpc.store.model import RecordedAction
+    from onex_grpc.store.protocol import Store
 
-OnAborted = Callable[[str], None]
+OnChanged = Callable[[str], None]
 Request = orchestrator_pb2.ExecuteActionRequest
 Response = orchestrator_pb2.ExecuteActionResponse
 
@@ -71,17 +73,24 @@ class ActionExecutor:
 
     def __init__(
         self,
-        store: StateStore,
+        store: Store,
         admission: ActionAdmission,
         router: Router,
         *,
-        on_aborted: OnAborted = lambda workflow_id: None,
+        reducers_of: ReducersOf = lambda contract: (),
+        on_aborted: OnChanged = lambda workflow_id: None,
+        on_rolled_back: OnChanged = lambda workflow_id: None,
     ) -> None:
-        """Takes `on_aborted`, which is told of each workflow that an action has ended."""
+        """Takes who is told of each workflow that an action has ended, or rolled back.
+
+        `reducers_of` names the reducers that a workflow without a graph may call.
+        """
         self._store = store
         self._admission = admission
         self._router = router
         self._on_aborted = on_aborted
+        self._on_rolled_back = on_rolled_back
+        self._rollbacks = Rollbacks(store, router, reducers_of)
         self._running: dict[tuple[str, str], _Running] = {}
         # Writers of one workflow's state take turns: each folds into what the last one wrote.
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -131,7 +140,7 @@ class ActionExecutor:
         known = await self._store.find_action(request.workflow_id, action.action_id)
         if known is not None:
             running.admitted = True
-            return replay(request, running.content, known)
+            return await self._repeat(request, running.content, known)
         call = _complete_ids(action)
         grant = await self._admission.admit(request)
         running.admitted = True
@@ -141,22 +150,44 @@ class ActionExecutor:
         if action.action_type == action_pb2.ACTION_TYPE_CHECKPOINT_STATE:
             return await self._pin(request, grant, record)
         if action.action_type == action_pb2.ACTION_TYPE_ROLLBACK_STATE:
-            return await self._roll_back(request, grant, record)
+            return await self._roll_back(request, grant, record, call)
         return await self._change(request, grant, record)
 
     async def _pin(self, request: Request, grant: LeaseGrant, record: ActionRecord) -> Response:
         change = checkpoint_of(request, grant, record, _done(request))
         return _settled(request, change, await self._store.checkpoint(change))
 
+    async def _repeat(self, request: Request, content: bytes, known: RecordedAction) -> Response:
+        response = replay(request, content, known)
+        if not cancels(request):
+            return response
+        finished = await self._rollbacks.finished(request)
+        if finished is not None:
+            return finished
+        # It was broken off between its commit and the end of its cancellations.
+        call = _complete_ids(request.action)
+        grant = await self._admission.admit_lease(request)
+        enter_call(_under_lease(call, request, grant.epoch))
+        undone = recorded_undone(known.request)
+        return await self._rollbacks.cancel(request, content, undone, response)
+
     async def _roll_back(
-        self, request: Request, grant: LeaseGrant, record: ActionRecord
+        self, request: Request, grant: LeaseGrant, record: ActionRecord, call: CallContext
     ) -> Response:
         async with self._turn(request.workflow_id):
             # It names its epoch exactly, so that what is read here is what is rolled back.
-            state, _ = await read_state(self._store, request.workflow_id)
-            refuse_ended(state)
-            change = rollback_of(request, grant, record, _done(request))
-            return _settled(request, change, await self._store.rollback(change))
+            plan = await self._rollbacks.plan(request, grant, record, _done(request))
+            written = await self._store.rollback(plan.change)
+        if isinstance(written, Replayed):
+            return await self._repeat(request, record.content_hash, written.action)
+        response = _settled(request, plan.change, written)
+        try:
+            if not cancels(request):
+                return response
+            enter_call(_under_lease(call, request, written.version))
+            return await self._rollbacks.cancel(request, record.content_hash, plan.undone, response)
+        finally:
+            self._on_rolled_back(request.workflow_id)
 
     async def _change(self, request: Request, grant: LeaseGrant, record: ActionRecord) -> Response:
         action = request.action

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Final
+
+FIRST_RUN: Final = 0
+"""The first run of a workflow; each rollback begins another, with a higher number."""
+_START: Final = "/start"
 
 
 def derive_action_id(workflow_id: str, run: int, path: str, item: int = 0) -> str:
@@ -22,3 +27,8 @@ def derive_action_id(workflow_id: str, run: int, path: str, item: int = 0) -> st
     digest[8] = digest[8] & 0x3F | 0x80
     text = digest.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def start_action_id(workflow_id: str) -> str:
+    """The id of the action by which an orchestrator begins a workflow of its own."""
+    return derive_action_id(workflow_id, FIRST_RUN, _START)

@@ -11,6 +11,7 @@ from onex.v1 import (
     compute_pb2_grpc,
     effect_pb2,
     effect_pb2_grpc,
+    intent_pb2_grpc,
     reducer_pb2,
     reducer_pb2_grpc,
 )
@@ -48,6 +49,10 @@ class Router:
                 self._calls.clear()
             call = self._calls[target] = self._connect(target)
         return call
+
+    def queue(self, target: str) -> intent_pb2_grpc.IntentQueueServiceStub:
+        """The queue of a reducer, `reducer` or `reducer/name`; raises TargetNotFoundError."""
+        return self._mesh.stub(intent_pb2_grpc.IntentQueueServiceStub, target)
 
     def _connect(self, target: str) -> NodeCall:
         kind = parse_target(target).kind

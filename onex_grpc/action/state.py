@@ -9,6 +9,7 @@ from onex_grpc.errors import EpochMismatchError, StateConsistencyError, Transiti
 from onex_grpc.store.keys import workflow_key
 
 if TYPE_CHECKING:
+    from onex_grpc.store.model import StateRow
     from onex_grpc.store.protocol import StateStore
 
 WORKFLOW_STATE: Final = orchestrator_pb2.WorkflowState.DESCRIPTOR.full_name
@@ -26,9 +27,14 @@ async def read_state(
     row = await store.get_state(workflow_key(workflow_id))
     if not row.version:
         return orchestrator_pb2.WorkflowState(status=_RUNNING), 0
+    return parse_state(workflow_id, row), row.version
+
+
+def parse_state(workflow_id: str, row: StateRow) -> orchestrator_pb2.WorkflowState:
+    """A stored state of a workflow; raises StateConsistencyError where it is none."""
     if row.state_type != WORKFLOW_STATE:
         raise StateConsistencyError(f"{workflow_id} holds a {row.state_type}, not {WORKFLOW_STATE}")
-    return orchestrator_pb2.WorkflowState.FromString(row.state), row.version
+    return orchestrator_pb2.WorkflowState.FromString(row.state)
 
 
 def apply_action(state: orchestrator_pb2.WorkflowState, action: action_pb2.ModelAction) -> None:
@@ -55,6 +61,7 @@ def fold_result(
 ) -> None:
     """Adds the result of a task; raises TransitionError when the workflow has ended meanwhile."""
     refuse_ended(state)
+    result.run = state.run
     state.steps.append(result)
 
 

@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING, Final
 
 from onex.v1 import error_pb2, intent_pb2, intent_pb2_grpc
 from onex_grpc.errors import ContractValidationError, Violation
+from onex_grpc.intent.cancelling import cancel
 from onex_grpc.intent.claims import ClaimLedger
 from onex_grpc.intent.stream import WorkerStream
 from onex_grpc.store.model import IntentState, PriorityStats, StoredIntent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
+    from onex_grpc.intent.cancelling import FindEmitted
     from onex_grpc.intent.stream import Draining
     from onex_grpc.store.protocol import IntentStore
 
 _PAGE: Final = 100
 _REDRIVE_AT_ONCE: Final = 500
 _VISIBILITY: Final = 30.0
+
+
+async def _know_no_actions(action_id: str) -> Sequence[str]:
+    return ()
 
 
 class IntentQueue(intent_pb2_grpc.IntentQueueServiceServicer):
@@ -29,6 +35,7 @@ class IntentQueue(intent_pb2_grpc.IntentQueueServiceServicer):
         store: that of the reducer, which holds the intents.
         draining: returns when the node stops, so that the streams end; workers come back.
         visibility: seconds after which an intent whose worker went silent is delivered again.
+        find_emitted: gives the ids of the intents that an action of the reducer has emitted.
     """
 
     def __init__(
@@ -36,11 +43,14 @@ class IntentQueue(intent_pb2_grpc.IntentQueueServiceServicer):
         store: IntentStore,
         draining: Draining | None = None,
         visibility: float = _VISIBILITY,
+        *,
+        find_emitted: FindEmitted = _know_no_actions,
     ) -> None:
         self._store = store
         self._draining = draining or asyncio.Event().wait
         self._visibility_us = round(visibility * 1_000_000)
         self._ledger = ClaimLedger()
+        self._find_emitted = find_emitted
 
     async def TakeIntents(
         self,
@@ -83,6 +93,13 @@ class IntentQueue(intent_pb2_grpc.IntentQueueServiceServicer):
             redriven += some
             left -= some
         return intent_pb2.RedriveIntentsResponse(redriven=redriven)
+
+    async def CancelIntents(
+        self, request: intent_pb2.CancelIntentsRequest, context: object
+    ) -> intent_pb2.CancelIntentsResponse:
+        """Ends what no worker has taken; raises as a commit does under a lease that is outdated."""
+        told = await cancel(self._store, request, self._find_emitted)
+        return intent_pb2.CancelIntentsResponse(cancellation=told)
 
     async def GetQueueStats(
         self, request: intent_pb2.GetQueueStatsRequest, context: object

@@ -74,7 +74,12 @@ class NodeOrchestrator(Node):
         verifier = container.get_service(TokenVerifier)
         admission = ActionAdmission(self._store, verifier, leeway=settings.leeway)
         self._actions = ActionExecutor(
-            self._store, admission, router, on_aborted=self.engine.abandon
+            self._store,
+            admission,
+            router,
+            reducers_of=self.engine.reducers_of,
+            on_aborted=self.engine.abandon,
+            on_rolled_back=self.engine.rolled_back,
         )
 
     def register_workflows(self, handlers: WorkflowHandlers) -> None:

@@ -162,7 +162,11 @@ class NodeReducer(Node, ABC, Generic[S]):
             if self.container.has_service(CallRuntime)
             else None
         )
-        queue = IntentQueue(self._store, runtime.until_draining if runtime else None)
+        queue = IntentQueue(
+            self._store,
+            runtime.until_draining if runtime else None,
+            find_emitted=self._engine.emitted_by,
+        )
         return (
             Service.of(
                 reducer_pb2_grpc.add_ReducerNodeServiceServicer_to_server, _ReducerServicer(self)

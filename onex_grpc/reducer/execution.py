@@ -27,6 +27,8 @@ from onex_grpc.store.keys import new_id
 from onex_grpc.store.model import ActionRecord, Commit, Exact, Guard, RecordedAction, Replayed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onex.v1 import intent_pb2
     from onex_grpc.context import CallContext
     from onex_grpc.reducer.rules import ReducerRules
@@ -103,6 +105,14 @@ class ReductionEngine(Generic[S]):
     async def read(self, state_key: str) -> Versioned[S]:
         """The committed state of an entity; the initial one, at version 0, where there is none."""
         return await self._load(self._key(state_key))
+
+    async def emitted_by(self, action_id: str) -> Sequence[str]:
+        """The ids of the intents that an action emitted; none of one that was not carried out."""
+        recorded = await self._store.find_action(self._rules.node, action_id)
+        if recorded is None:
+            return ()
+        output = reducer_pb2.ModelReducerOutput.FromString(recorded.reply)
+        return [intent.intent_id for intent in output.intents]
 
     async def _run(
         self, key: str, contract: reducer_pb2.ModelContractReducer, content: bytes

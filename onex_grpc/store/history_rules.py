@@ -46,11 +46,11 @@ def not_kept(key: str, to: int | str) -> HistoryNotFoundError:
 
 
 def restoring(change: Rollback, state: bytes, state_type: str) -> Commit:
-    """The commit of a rollback's old content as a new version."""
+    """The commit of a rollback's old content, or what was made of it, as a new version."""
     return Commit(
         key=change.key,
         expect=change.expect,
-        state=state,
+        state=state if change.rewritten is None else change.rewritten,
         state_type=state_type,
         guard=change.guard,
         kind=change.kind,

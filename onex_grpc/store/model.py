@@ -144,6 +144,25 @@ class StoredIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptIntent:
+    """An intent that was to be cancelled when it was in flight or had ended."""
+
+    intent_id: str
+    state: IntentState
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """What became of intents that were to be cancelled; unknown ones are left out.
+
+    `cancelled` counts those that an earlier call has cancelled, too.
+    """
+
+    cancelled: int
+    kept: Sequence[KeptIntent]
+
+
+@dataclass(frozen=True, slots=True)
 class PriorityStats:
     """The unfinished intents of one priority; `oldest_pending_us` as in QueueStats."""
 
@@ -254,6 +273,8 @@ class Rollback:
     open: bool | None = None
     cancel_intents: bool = False
     """Cancels what the kept versions after `to` have emitted and nobody has taken yet."""
+    rewritten: bytes | None = None
+    """What is written instead of the old content, where a part of it must not be as it was."""
 
 
 @dataclass(frozen=True, slots=True)

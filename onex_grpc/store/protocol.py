@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from onex_grpc.store.model import (
         ActionRecord,
+        Cancellation,
         Checkpoint,
         ClaimedIntent,
         Commit,
@@ -212,8 +213,13 @@ class IntentStore(Protocol):
         """Gives the oldest dead intents all their attempts again; returns how many."""
         ...
 
-    async def cancel_intents(self, intent_ids: Sequence[str]) -> int:
-        """Ends intents that nobody has taken; returns how many of these."""
+    async def cancel_intents(
+        self, intent_ids: Sequence[str], guard: Guard | None = None
+    ) -> Cancellation:
+        """Ends intents that nobody has taken, and tells of those that it left as they were.
+
+        The guard is checked and raised first, in the same transaction; raises as `commit`.
+        """
         ...
 
     async def list_intents(

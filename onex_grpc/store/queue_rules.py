@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 from onex.v1 import error_pb2
 from onex_grpc.errors import AlreadyExistsError, OutcomeUnknownError
+from onex_grpc.store.model import Cancellation, IntentState, KeptIntent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from onex_grpc.store.model import NewIntent
 
+_SHOWN: Final[Mapping[int, IntentState]] = {
+    3: IntentState.IN_FLIGHT,
+    5: IntentState.COMPLETED,
+    6: IntentState.DEAD,
+    7: IntentState.CANCELLED,
+}
 _MINUTE_US: Final = 60_000_000
 # An intent ranks as if it had become available this much earlier: each priority is served before
 # the next one, and yet none waits for ever.
@@ -57,3 +64,15 @@ def vanished(attempts: int) -> bytes:
         "visibility timeout; look at the target before this is redriven",
         status_code=OutcomeUnknownError.default_status,
     ).SerializeToString()
+
+
+def shown(number: int) -> IntentState:
+    """What the queue shows of a row's state; the numbers are those of the schema's comment."""
+    return _SHOWN.get(number, IntentState.PENDING)
+
+
+def cancellation(found: Sequence[tuple[str, IntentState]]) -> Cancellation:
+    """What becomes of intents that are to be cancelled, by id and state before."""
+    ends = (IntentState.PENDING, IntentState.CANCELLED)
+    kept = tuple(KeptIntent(name, state) for name, state in found if state not in ends)
+    return Cancellation(len(found) - len(kept), kept)

@@ -26,8 +26,8 @@ class Active:
     """A workflow that this process is running."""
 
     __slots__ = (
-        *("aborted", "answers", "content", "correlation_id", "held", "in_term", "over", "task"),
-        "workflow_id",
+        *("answers", "content", "correlation_id", "held", "in_term", "interrupted", "over"),
+        *("task", "workflow_id"),
     )
 
     def __init__(self, workflow_id: str, content: bytes) -> None:
@@ -37,7 +37,8 @@ class Active:
         self.answers = Answers()
         self.correlation_id = ""
         """Of a workflow that was resumed; that of another one's call is the current one."""
-        self.aborted = False
+        self.interrupted = False
+        """Whether its term was ended since an action has changed what it builds on."""
         self.in_term = False
         """Whether it is being worked on, and not between two leases."""
         self.held: LeaseConflictError | None = None
@@ -46,11 +47,11 @@ class Active:
         """Whether its end is recorded, be it an error."""
         self.task: asyncio.Task[Output]
 
-    def abort(self) -> None:
-        """Stops it since an action has ended it; who waits gets what it came to."""
+    def interrupt(self) -> None:
+        """Ends its term since an action has ended it or rolled it back; it reads the state anew."""
         # Between two leases it reads the state anyway, under the new one.
-        if self.in_term and not self.aborted:
-            self.aborted = True
+        if self.in_term and not self.interrupted:
+            self.interrupted = True
             self.task.cancel()
 
 

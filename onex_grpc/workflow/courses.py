@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onex_grpc.contract.node import parse_target
+from onex_grpc.errors import ContractValidationError
 from onex_grpc.workflow.graph import GraphCourse
 from onex_grpc.workflow.imperative import ImperativeCourse
 from onex_grpc.workflow.plan import Planner
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onex.v1 import orchestrator_pb2
     from onex_grpc.action.routing import Router
     from onex_grpc.workflow.course import Course
@@ -45,3 +49,12 @@ class Courses:
         # The same request has the same bytes whoever wrote it, so that a repeat is recognised.
         contract.initial_state.message.Pack(request, deterministic=True)
         return ImperativeCourse(handler, request, self._router)
+
+    def reducers_of(self, contract: orchestrator_pb2.ModelContractOrchestrator) -> Sequence[str]:
+        """The reducers that the handler of a workflow may call; none where this node has none."""
+        try:
+            handler, _ = self._handlers.find(contract)
+        except ContractValidationError:
+            # A rollback is to help where the code has changed, too.
+            return ()
+        return [node for node in handler.targets if parse_target(node).kind == "reducer"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from onex_grpc.context import current_call
 from onex_grpc.errors import LeaseConflictError
 from onex_grpc.workflow.active import Active, ActiveWorkflows
+from onex_grpc.workflow.answers import Given
 from onex_grpc.workflow.courses import Courses
 from onex_grpc.workflow.facts import Workflow, other_workflow, workflow_content
 from onex_grpc.workflow.instances import Instances
@@ -17,7 +18,7 @@ from onex_grpc.workflow.recovery import Recovery
 from onex_grpc.workflow.running import WorkflowRunner
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
     from onex.v1 import common_pb2, orchestrator_pb2
     from onex_grpc.action.routing import Router
@@ -95,14 +96,14 @@ class WorkflowEngine:
         """The responses of a handler, all from the beginning, as they become durable.
 
         Raises:
+            StateUpdateConflictError: when the workflow was rolled back after the first response.
             OnexError: as execute, after the last response.
         """
-        given, first = 0, True
+        given, first = Given(), True
         while True:
             active, content = self._begin_or_join(contract)
             async for response in _answers(active, content, given):
                 yield response
-                given += 1
             try:
                 output = await self._running.outcome(active)
                 break
@@ -110,7 +111,7 @@ class WorkflowEngine:
                 await self._until_free(active, content, error, first=first)
                 first = False
         # The last ones may have become durable with the end.
-        for response in output.orchestration_result.responses[given:]:
+        for response in output.orchestration_result.responses[given.count :]:
             yield response
         refuse_cancelled(output)
 
@@ -131,7 +132,16 @@ class WorkflowEngine:
         """Stops running a workflow that an action has ended; those who wait get what it came to."""
         active = self._running.get(workflow_id)
         if active is not None:
-            active.abort()
+            active.interrupt()
+
+    def rolled_back(self, workflow_id: str) -> None:
+        """Has a workflow go on from what an action has gone back to, if it runs here."""
+        self._recovery.reconsider(workflow_id)
+        self.abandon(workflow_id)
+
+    def reducers_of(self, contract: orchestrator_pb2.ModelContractOrchestrator) -> Sequence[str]:
+        """The reducers that the handler of a contract may call, as `kind/name`."""
+        return self._courses.reducers_of(contract)
 
     async def close(self) -> None:
         """Stops running; what is unfinished stays so, for the node's next process to go on with."""
@@ -172,7 +182,7 @@ class WorkflowEngine:
 
 
 async def _answers(
-    active: Active, content: bytes, given: int
+    active: Active, content: bytes, given: Given
 ) -> AsyncGenerator[common_pb2.Data, None]:
     """The responses of a run after the first so many."""
     while responses := await active.answers.after(given):
@@ -180,8 +190,8 @@ async def _answers(
         if active.content and active.content != content:
             raise other_workflow(active.workflow_id)
         for response in responses:
+            given.count += 1
             yield response
-        given += len(responses)
 
 
 def _prepare(

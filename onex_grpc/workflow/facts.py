@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from onex.v1 import action_pb2, orchestrator_pb2
-from onex_grpc.action.ids import derive_action_id
+from onex_grpc.action.ids import start_action_id
 from onex_grpc.action.state import WORKFLOW_STATE
 from onex_grpc.errors import AlreadyExistsError
 from onex_grpc.store.keys import workflow_key
@@ -16,10 +16,6 @@ from onex_grpc.store.model import ActionRecord, Commit, Exact
 if TYPE_CHECKING:
     from onex_grpc.store.model import RecordedAction
     from onex_grpc.workflow.course import Course
-
-# The first run of a workflow; runs that are begun anew count on.
-FIRST_RUN: Final = 0
-_START: Final = "/start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +60,6 @@ def workflow_content(contract: orchestrator_pb2.ModelContractOrchestrator) -> by
         initial_state=contract.initial_state if contract.HasField("initial_state") else None,
     )
     return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
-
-
-def start_action_id(workflow_id: str) -> str:
-    """The id of the action that begins a workflow."""
-    return derive_action_id(workflow_id, FIRST_RUN, _START)
 
 
 def initial_state(workflow: Workflow) -> orchestrator_pb2.WorkflowState:

@@ -49,6 +49,11 @@ class Journal:
         self._timer: asyncio.TimerHandle | None = None
         self._writer: asyncio.Task[None] | None = None
 
+    @property
+    def run(self) -> int:
+        """How often the workflow was rolled back: tells its actions from those of earlier runs."""
+        return self.state.run
+
     def fold(
         self, result: orchestrator_pb2.WorkflowStepResult, record: ActionRecord | None
     ) -> None:
@@ -60,6 +65,7 @@ class Journal:
         self, result: orchestrator_pb2.WorkflowStepResult, record: ActionRecord | None
     ) -> None:
         """Adds the result of a step which, repeated, would come to the very same."""
+        result.run = self.state.run
         self.state.steps.append(result)
         self._folded = True
         if record is not None:

@@ -67,6 +67,10 @@ class Recovery:
         elif not isinstance(error, LeaseConflictError):
             self._given_up.add(workflow_id)
 
+    def reconsider(self, workflow_id: str) -> None:
+        """Forgets that a workflow could not go on: what it goes on from has changed."""
+        self._given_up.discard(workflow_id)
+
     async def close(self) -> None:
         """Ends it."""
         if self._running is not None:

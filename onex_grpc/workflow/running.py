@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from onex.v1 import orchestrator_pb2
+from onex_grpc.action.ids import start_action_id
 from onex_grpc.context import CallContext, enter_call
 from onex_grpc.errors import (
     EpochMismatchError,
@@ -15,7 +17,7 @@ from onex_grpc.errors import (
     StateConsistencyError,
     WorkflowNotFoundError,
 )
-from onex_grpc.workflow.facts import Workflow, recorded_contract, start_action_id
+from onex_grpc.workflow.facts import Workflow, recorded_contract
 from onex_grpc.workflow.output import make_output
 from onex_grpc.workflow.step import LOST
 from onex_grpc.workflow.tenure import Ended, Tenure, Tenures
@@ -112,7 +114,7 @@ class WorkflowRunner:
                 if self._running.closing:
                     await self._instances.hand_over(held.guard)
                     raise self._running.draining() from None
-                if not held.lost and not active.aborted:
+                if not held.lost and not active.interrupted:
                     raise
                 lost = held.error()
             else:
@@ -121,6 +123,7 @@ class WorkflowRunner:
                 active.in_term = False
                 self._keeper.drop(held)
             await _forget_cancellation(active.task)
+            active.interrupted = False
             if self._running.closing:
                 # Its cancellation may be among those forgotten.
                 raise self._running.draining()
@@ -141,14 +144,14 @@ class WorkflowRunner:
             epoch=tenure.epoch,
             store=self._store,
             telemetry=self._telemetry,
-            answered=active.answers.publish,
+            answered=partial(active.answers.publish, run=tenure.state.run),
         )
 
 
 def _output(workflow: Workflow, ended: Ended, active: Active) -> Output:
     # Whoever follows gets the responses before the error of a workflow that failed.
     active.over = True
-    active.answers.publish(ended.state.responses)
+    active.answers.publish(ended.state.responses, run=ended.state.run)
     return make_output(workflow, ended.state, lease_id=ended.lease_id, epoch=ended.epoch)
 
 

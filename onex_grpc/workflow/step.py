@@ -22,7 +22,6 @@ from onex_grpc.errors import (
 from onex_grpc.rpc.status import error_detail
 from onex_grpc.store.model import ActionRecord
 from onex_grpc.telemetry import SpanKind, names
-from onex_grpc.workflow.facts import FIRST_RUN
 
 if TYPE_CHECKING:
     from onex_grpc.lease.keeper import HeldLease
@@ -95,7 +94,7 @@ class StepRunner:
             LeaseExpiredError, LeaseValidationError, StaleFenceError: when the lease is lost.
         """
         workflow = self._workflow
-        action_id = derive_action_id(workflow.workflow_id, FIRST_RUN, task.step_id)
+        action_id = derive_action_id(workflow.workflow_id, self._journal.run, task.step_id)
         span = self._telemetry.start_span(
             f"step {task.title}",
             SpanKind.INTERNAL,

@@ -246,6 +246,15 @@ async def test_rollback_may_cancel_what_nobody_has_taken(store: Store) -> None:
     assert [claim.payload for claim in rest] == [b"kept", b"theirs"]
 
 
+async def test_rollback_may_rewrite_what_it_goes_back_to(store: Store) -> None:
+    await store.commit(change(0, b"1"))
+    await store.commit(change(1, b"2"))
+    await store.rollback(Rollback(KEY, 1, Exact(2), rewritten=b"1, again"))
+    assert (await store.get_state(KEY)).state == b"1, again"
+    with pytest.raises(HistoryNotFoundError):
+        await store.rollback(Rollback(KEY, 9, Exact(3), rewritten=b"x"))
+
+
 async def test_rollback_leaves_intents_alone_unless_told(store: Store) -> None:
     await store.commit(change(0))
     await store.commit(change(1, intents=(intent("a"),)))

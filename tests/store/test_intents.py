@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from onex.v1 import error_pb2
-from onex_grpc.errors import AlreadyExistsError
+from onex_grpc.errors import AlreadyExistsError, LeaseValidationError, StaleFenceError
 from onex_grpc.store import ClaimedIntent, IntentState, NewIntent, Store
+from onex_grpc.store.model import Cancellation, Guard, KeptIntent
 from tests.store.builders import SECOND, ManualClock, change, intent, over_a_restart
 
 if TYPE_CHECKING:
@@ -345,13 +346,43 @@ async def test_redrive_wakes_who_waits(store: Store) -> None:
 async def test_cancelled_intent_is_never_handed_out(store: Store) -> None:
     await emit(store, intent("a"), intent("b", order_key="o"), intent("c", order_key="o"))
     (taken,) = await claim(store, 1)
-    assert await store.cancel_intents(["id-a", "id-b", "unknown"]) == 1
+    kept = KeptIntent("id-a", IntentState.IN_FLIGHT)
+    for _ in ("first", "a repeat is told the same"):
+        told = await store.cancel_intents(["id-a", "id-b", "unknown", "id-b"])
+        assert told == Cancellation(1, (kept,))
     assert names(await claim(store)) == ["c"]
     stats = await store.queue_stats()
     assert (stats.pending, stats.in_flight, stats.cancelled) == (0, 2, 1)
     (cancelled,) = await store.list_intents(IntentState.CANCELLED, 0, 10)
     assert cancelled.payload == b"b"
     assert await store.complete_intents([taken.claim_token]) == [True]
+
+
+async def test_cancelling_tells_how_far_the_others_are(store: Store) -> None:
+    await emit(store, intent("a"), intent("b"), intent("c"), intent("d"))
+    done, dead, again, _ = await claim(store)
+    await store.complete_intents([done.claim_token])
+    await store.fail_intent(dead.claim_token, b"", None)
+    await store.fail_intent(again.claim_token, b"", SECOND)
+    told = await store.cancel_intents(["id-d", "id-c", "id-b", "id-a"])
+    assert told.cancelled == 1
+    assert [(kept.intent_id, kept.state) for kept in told.kept] == [
+        ("id-d", IntentState.IN_FLIGHT),
+        ("id-b", IntentState.DEAD),
+        ("id-a", IntentState.COMPLETED),
+    ]
+
+
+async def test_cancelling_checks_and_raises_the_guard(store: Store) -> None:
+    await emit(store, intent("a"), intent("b"))
+    older, newer = Guard("w", "lease-1", 1), Guard("w", "lease-2", 2)
+    assert (await store.cancel_intents(["id-a"], newer)).cancelled == 1
+    assert await store.known_fence("w") == newer
+    with pytest.raises(StaleFenceError):
+        await store.cancel_intents(["id-b"], older)
+    with pytest.raises(LeaseValidationError):
+        await store.cancel_intents(["id-b"], Guard("w", "forged", 2))
+    assert names(await claim(store)) == ["b"]
 
 
 async def test_wait_ends_when_a_shortened_claim_runs_out(store: Store, clock: ManualClock) -> None:

@@ -29,23 +29,23 @@ from onex.v1 import effect_pb2 as onex_dot_v1_dot_effect__pb2
 from onex.v1 import reducer_pb2 as onex_dot_v1_dot_reducer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14onex/v1/action.proto\x12\x07onex.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/common.proto\x1a\x15onex/v1/compute.proto\x1a\x14onex/v1/effect.proto\x1a\x15onex/v1/reducer.proto\"!\n\x11\x43heckpointCommand\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x0fRollbackCommand\x12\x0f\n\x05\x65poch\x18\x01 \x01(\x04H\x00\x12\x14\n\ncheckpoint\x18\x02 \x01(\tH\x00\x42\x04\n\x02to\"\xae\x02\n\rActionPayload\x12.\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\x0b\x32\x1c.onex.v1.ModelContractEffectH\x00\x12\x30\n\x07\x63ompute\x18\x02 \x01(\x0b\x32\x1d.onex.v1.ModelContractComputeH\x00\x12\x30\n\x07reducer\x18\x03 \x01(\x0b\x32\x1d.onex.v1.ModelContractReducerH\x00\x12\x1e\n\x05state\x18\x04 \x01(\x0b\x32\r.onex.v1.DataH\x00\x12\x30\n\ncheckpoint\x18\x05 \x01(\x0b\x32\x1a.onex.v1.CheckpointCommandH\x00\x12,\n\x08rollback\x18\x06 \x01(\x0b\x32\x18.onex.v1.RollbackCommandH\x00\x42\t\n\x07\x63ommand\"\x9d\x03\n\x0bModelAction\x12\x11\n\taction_id\x18\x01 \x01(\t\x12(\n\x0b\x61\x63tion_type\x18\x02 \x01(\x0e\x32\x13.onex.v1.ActionType\x12\x10\n\x08lease_id\x18\x03 \x01(\t\x12\x12\n\x05\x65poch\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x13\n\x0btarget_node\x18\x05 \x01(\t\x12/\n\x0f\x63ommand_payload\x18\x06 \x01(\x0b\x32\x16.onex.v1.ActionPayload\x12\x16\n\x0e\x63orrelation_id\x18\x07 \x01(\t\x12-\n\tissued_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x06status\x18\n \x01(\x0e\x32\x15.onex.v1.ActionStatus\x12\x18\n\x10parent_action_id\x18\x0b \x01(\t\x12#\n\x08metadata\x18\x0c \x01(\x0b\x32\x11.onex.v1.MetadataB\x08\n\x06_epoch*\xe8\x01\n\nActionType\x12\x1b\n\x17\x41\x43TION_TYPE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41\x43TION_TYPE_START_WORKFLOW\x10\x01\x12\x1d\n\x19\x41\x43TION_TYPE_DELEGATE_TASK\x10\x02\x12\x1c\n\x18\x41\x43TION_TYPE_UPDATE_STATE\x10\x03\x12\x1e\n\x1a\x41\x43TION_TYPE_ABORT_WORKFLOW\x10\x04\x12 \n\x1c\x41\x43TION_TYPE_CHECKPOINT_STATE\x10\x05\x12\x1e\n\x1a\x41\x43TION_TYPE_ROLLBACK_STATE\x10\x06*\xbb\x01\n\x0c\x41\x63tionStatus\x12\x1d\n\x19\x41\x43TION_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41\x43TION_STATUS_PENDING\x10\x01\x12\x1d\n\x19\x41\x43TION_STATUS_IN_PROGRESS\x10\x02\x12\x1b\n\x17\x41\x43TION_STATUS_COMPLETED\x10\x03\x12\x18\n\x14\x41\x43TION_STATUS_FAILED\x10\x04\x12\x1b\n\x17\x41\x43TION_STATUS_CANCELLED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14onex/v1/action.proto\x12\x07onex.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/common.proto\x1a\x15onex/v1/compute.proto\x1a\x14onex/v1/effect.proto\x1a\x15onex/v1/reducer.proto\"!\n\x11\x43heckpointCommand\x12\x0c\n\x04name\x18\x01 \x01(\t\"V\n\x0fRollbackCommand\x12\x0f\n\x05\x65poch\x18\x01 \x01(\x04H\x00\x12\x14\n\ncheckpoint\x18\x02 \x01(\tH\x00\x12\x16\n\x0e\x63\x61ncel_intents\x18\x03 \x01(\x08\x42\x04\n\x02to\"\xae\x02\n\rActionPayload\x12.\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\x0b\x32\x1c.onex.v1.ModelContractEffectH\x00\x12\x30\n\x07\x63ompute\x18\x02 \x01(\x0b\x32\x1d.onex.v1.ModelContractComputeH\x00\x12\x30\n\x07reducer\x18\x03 \x01(\x0b\x32\x1d.onex.v1.ModelContractReducerH\x00\x12\x1e\n\x05state\x18\x04 \x01(\x0b\x32\r.onex.v1.DataH\x00\x12\x30\n\ncheckpoint\x18\x05 \x01(\x0b\x32\x1a.onex.v1.CheckpointCommandH\x00\x12,\n\x08rollback\x18\x06 \x01(\x0b\x32\x18.onex.v1.RollbackCommandH\x00\x42\t\n\x07\x63ommand\"\x9d\x03\n\x0bModelAction\x12\x11\n\taction_id\x18\x01 \x01(\t\x12(\n\x0b\x61\x63tion_type\x18\x02 \x01(\x0e\x32\x13.onex.v1.ActionType\x12\x10\n\x08lease_id\x18\x03 \x01(\t\x12\x12\n\x05\x65poch\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x13\n\x0btarget_node\x18\x05 \x01(\t\x12/\n\x0f\x63ommand_payload\x18\x06 \x01(\x0b\x32\x16.onex.v1.ActionPayload\x12\x16\n\x0e\x63orrelation_id\x18\x07 \x01(\t\x12-\n\tissued_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x06status\x18\n \x01(\x0e\x32\x15.onex.v1.ActionStatus\x12\x18\n\x10parent_action_id\x18\x0b \x01(\t\x12#\n\x08metadata\x18\x0c \x01(\x0b\x32\x11.onex.v1.MetadataB\x08\n\x06_epoch*\xe8\x01\n\nActionType\x12\x1b\n\x17\x41\x43TION_TYPE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41\x43TION_TYPE_START_WORKFLOW\x10\x01\x12\x1d\n\x19\x41\x43TION_TYPE_DELEGATE_TASK\x10\x02\x12\x1c\n\x18\x41\x43TION_TYPE_UPDATE_STATE\x10\x03\x12\x1e\n\x1a\x41\x43TION_TYPE_ABORT_WORKFLOW\x10\x04\x12 \n\x1c\x41\x43TION_TYPE_CHECKPOINT_STATE\x10\x05\x12\x1e\n\x1a\x41\x43TION_TYPE_ROLLBACK_STATE\x10\x06*\xbb\x01\n\x0c\x41\x63tionStatus\x12\x1d\n\x19\x41\x43TION_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41\x43TION_STATUS_PENDING\x10\x01\x12\x1d\n\x19\x41\x43TION_STATUS_IN_PROGRESS\x10\x02\x12\x1b\n\x17\x41\x43TION_STATUS_COMPLETED\x10\x03\x12\x18\n\x14\x41\x43TION_STATUS_FAILED\x10\x04\x12\x1b\n\x17\x41\x43TION_STATUS_CANCELLED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'onex.v1.action_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTIONTYPE']._serialized_start=977
-  _globals['_ACTIONTYPE']._serialized_end=1209
-  _globals['_ACTIONSTATUS']._serialized_start=1212
-  _globals['_ACTIONSTATUS']._serialized_end=1399
+  _globals['_ACTIONTYPE']._serialized_start=1001
+  _globals['_ACTIONTYPE']._serialized_end=1233
+  _globals['_ACTIONSTATUS']._serialized_start=1236
+  _globals['_ACTIONSTATUS']._serialized_end=1423
   _globals['_CHECKPOINTCOMMAND']._serialized_start=156
   _globals['_CHECKPOINTCOMMAND']._serialized_end=189
   _globals['_ROLLBACKCOMMAND']._serialized_start=191
-  _globals['_ROLLBACKCOMMAND']._serialized_end=253
-  _globals['_ACTIONPAYLOAD']._serialized_start=256
-  _globals['_ACTIONPAYLOAD']._serialized_end=558
-  _globals['_MODELACTION']._serialized_start=561
-  _globals['_MODELACTION']._serialized_end=974
+  _globals['_ROLLBACKCOMMAND']._serialized_end=277
+  _globals['_ACTIONPAYLOAD']._serialized_start=280
+  _globals['_ACTIONPAYLOAD']._serialized_end=582
+  _globals['_MODELACTION']._serialized_start=585
+  _globals['_MODELACTION']._serialized_end=998
 # @@protoc_insertion_point(module_scope)

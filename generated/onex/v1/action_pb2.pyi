@@ -41,7 +41,9 @@ class _ActionTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ActionType
     ACTION_TYPE_CHECKPOINT_STATE: _ActionType.ValueType  # 5
     """Pins the epoch that it expects, so that its state outlives pruning; the epoch stays the same."""
     ACTION_TYPE_ROLLBACK_STATE: _ActionType.ValueType  # 6
-    """Writes the state of an earlier epoch as a new one."""
+    """Writes the state of an earlier epoch as a new one, of a workflow that has ended, too: then it is open again. Steps
+    that it does again are new actions.
+    """
 
 class ActionType(_ActionType, metaclass=_ActionTypeEnumTypeWrapper):
     """ActionType is what an action does to its workflow."""
@@ -59,7 +61,9 @@ ACTION_TYPE_ABORT_WORKFLOW: ActionType.ValueType  # 4
 ACTION_TYPE_CHECKPOINT_STATE: ActionType.ValueType  # 5
 """Pins the epoch that it expects, so that its state outlives pruning; the epoch stays the same."""
 ACTION_TYPE_ROLLBACK_STATE: ActionType.ValueType  # 6
-"""Writes the state of an earlier epoch as a new one."""
+"""Writes the state of an earlier epoch as a new one, of a workflow that has ended, too: then it is open again. Steps
+that it does again are new actions.
+"""
 Global___ActionType: _TypeAlias = ActionType  # noqa: Y015
 
 class _ActionStatus:
@@ -128,19 +132,26 @@ class RollbackCommand(_message.Message):
 
     EPOCH_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
+    CANCEL_INTENTS_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """epoch is that of the state to write again, from 1 on."""
     checkpoint: _builtins.str
     """checkpoint is the name under which it was pinned."""
+    cancel_intents: _builtins.bool
+    """cancel_intents cancels, in the queues of all reducers that the undone steps called, what these have emitted and no
+    worker has taken yet. The reply leaves when all have done so; where one cannot be reached, the state is rolled back
+    all the same, and the action, sent again, cancels what is left.
+    """
     def __init__(
         self,
         *,
         epoch: _builtins.int = ...,
         checkpoint: _builtins.str = ...,
+        cancel_intents: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "epoch", b"epoch", "to", b"to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "epoch", b"epoch", "to", b"to"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_intents", b"cancel_intents", "checkpoint", b"checkpoint", "epoch", b"epoch", "to", b"to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_to: _TypeAlias = _typing.Literal["epoch", "checkpoint"]  # noqa: Y015
     _WhichOneofArgType_to: _TypeAlias = _typing.Literal["to", b"to"]  # noqa: Y015

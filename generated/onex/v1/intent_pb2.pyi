@@ -697,6 +697,120 @@ class RedriveIntentsResponse(_message.Message):
 Global___RedriveIntentsResponse: _TypeAlias = RedriveIntentsResponse  # noqa: Y015
 
 @_typing.final
+class CancelIntentsRequest(_message.Message):
+    """CancelIntentsRequest names intents that shall not be executed any more; by id, by what emitted them, or both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTENT_IDS_FIELD_NUMBER: _builtins.int
+    ACTION_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def intent_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """intent_ids are UUIDs, 1000 at most; those that are not in this queue are left out."""
+
+    @_builtins.property
+    def action_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """action_ids are UUIDs, 1000 at most: of actions of this reducer, for all the intents that they emitted; those that it
+        has not carried out are left out.
+        """
+
+    def __init__(
+        self,
+        *,
+        intent_ids: _abc.Iterable[_builtins.str] | None = ...,
+        action_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_ids", b"action_ids", "intent_ids", b"intent_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelIntentsRequest: _TypeAlias = CancelIntentsRequest  # noqa: Y015
+
+@_typing.final
+class KeptIntent(_message.Message):
+    """KeptIntent is an intent that was to be cancelled when a worker had it already."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTENT_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    intent_id: _builtins.str
+    """intent_id is that of the intent."""
+    status: Global___IntentStatus.ValueType
+    """status is IN_FLIGHT, COMPLETED or DEAD."""
+    def __init__(
+        self,
+        *,
+        intent_id: _builtins.str = ...,
+        status: Global___IntentStatus.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["intent_id", b"intent_id", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptIntent: _TypeAlias = KeptIntent  # noqa: Y015
+
+@_typing.final
+class IntentCancellation(_message.Message):
+    """IntentCancellation is what became of intents that were to be cancelled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    KEPT_INTENTS_FIELD_NUMBER: _builtins.int
+    cancelled: _builtins.int
+    """cancelled is how many of them will never be executed: those that an earlier call has cancelled count, too."""
+    kept: _builtins.int
+    """kept is how many of them a worker has, or had."""
+    @_builtins.property
+    def kept_intents(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptIntent]:
+        """kept_intents tells of those, of 1000 at most."""
+
+    def __init__(
+        self,
+        *,
+        cancelled: _builtins.int = ...,
+        kept: _builtins.int = ...,
+        kept_intents: _abc.Iterable[Global___KeptIntent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "kept", b"kept", "kept_intents", b"kept_intents"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntentCancellation: _TypeAlias = IntentCancellation  # noqa: Y015
+
+@_typing.final
+class CancelIntentsResponse(_message.Message):
+    """CancelIntentsResponse tells what became of the intents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANCELLATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cancellation(self) -> Global___IntentCancellation:
+        """cancellation is what became of them."""
+
+    def __init__(
+        self,
+        *,
+        cancellation: Global___IntentCancellation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation", b"cancellation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancellation", b"cancellation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelIntentsResponse: _TypeAlias = CancelIntentsResponse  # noqa: Y015
+
+@_typing.final
 class PriorityStats(_message.Message):
     """PriorityStats are the figures of the unfinished intents of one priority."""
 

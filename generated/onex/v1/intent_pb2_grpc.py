@@ -50,6 +50,11 @@ class IntentQueueServiceStub(object):
                 request_serializer=onex_dot_v1_dot_intent__pb2.RedriveIntentsRequest.SerializeToString,
                 response_deserializer=onex_dot_v1_dot_intent__pb2.RedriveIntentsResponse.FromString,
                 _registered_method=True)
+        self.CancelIntents = channel.unary_unary(
+                '/onex.v1.IntentQueueService/CancelIntents',
+                request_serializer=onex_dot_v1_dot_intent__pb2.CancelIntentsRequest.SerializeToString,
+                response_deserializer=onex_dot_v1_dot_intent__pb2.CancelIntentsResponse.FromString,
+                _registered_method=True)
         self.GetQueueStats = channel.unary_unary(
                 '/onex.v1.IntentQueueService/GetQueueStats',
                 request_serializer=onex_dot_v1_dot_intent__pb2.GetQueueStatsRequest.SerializeToString,
@@ -84,6 +89,15 @@ class IntentQueueServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelIntents(self, request, context):
+        """CancelIntents ends intents that no worker has taken: those that wait to be taken, or for their next attempt. What is
+        in flight or has ended stays as it is. A call under a lease is refused where the reducer knows a newer one, in the
+        transaction that cancels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetQueueStats(self, request, context):
         """GetQueueStats counts the queue.
         """
@@ -108,6 +122,11 @@ def add_IntentQueueServiceServicer_to_server(servicer, server):
                     servicer.RedriveIntents,
                     request_deserializer=onex_dot_v1_dot_intent__pb2.RedriveIntentsRequest.FromString,
                     response_serializer=onex_dot_v1_dot_intent__pb2.RedriveIntentsResponse.SerializeToString,
+            ),
+            'CancelIntents': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelIntents,
+                    request_deserializer=onex_dot_v1_dot_intent__pb2.CancelIntentsRequest.FromString,
+                    response_serializer=onex_dot_v1_dot_intent__pb2.CancelIntentsResponse.SerializeToString,
             ),
             'GetQueueStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetQueueStats,
@@ -197,6 +216,33 @@ class IntentQueueService(object):
             '/onex.v1.IntentQueueService/RedriveIntents',
             onex_dot_v1_dot_intent__pb2.RedriveIntentsRequest.SerializeToString,
             onex_dot_v1_dot_intent__pb2.RedriveIntentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelIntents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onex.v1.IntentQueueService/CancelIntents',
+            onex_dot_v1_dot_intent__pb2.CancelIntentsRequest.SerializeToString,
+            onex_dot_v1_dot_intent__pb2.CancelIntentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

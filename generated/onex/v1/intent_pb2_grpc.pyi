@@ -26,6 +26,11 @@ class IntentQueueServiceStub:
     """RedriveIntents gives dead intents all their attempts again. It is for operators, who have looked at the target: an
     effect that was interrupted and must not be repeated is done once more.
     """
+    CancelIntents: _aio.UnaryUnaryMultiCallable[_intent_pb2.CancelIntentsRequest, _intent_pb2.CancelIntentsResponse]
+    """CancelIntents ends intents that no worker has taken: those that wait to be taken, or for their next attempt. What is
+    in flight or has ended stays as it is. A call under a lease is refused where the reducer knows a newer one, in the
+    transaction that cancels.
+    """
     GetQueueStats: _aio.UnaryUnaryMultiCallable[_intent_pb2.GetQueueStatsRequest, _intent_pb2.GetQueueStatsResponse]
     """GetQueueStats counts the queue."""
 
@@ -58,6 +63,17 @@ class IntentQueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_intent_pb2.RedriveIntentsResponse]:
         """RedriveIntents gives dead intents all their attempts again. It is for operators, who have looked at the target: an
         effect that was interrupted and must not be repeated is done once more.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelIntents(
+        self,
+        request: _intent_pb2.CancelIntentsRequest,
+        context: _aio.ServicerContext[_intent_pb2.CancelIntentsRequest, _abc.Awaitable[_intent_pb2.CancelIntentsResponse]],
+    ) -> _abc.Awaitable[_intent_pb2.CancelIntentsResponse]:
+        """CancelIntents ends intents that no worker has taken: those that wait to be taken, or for their next attempt. What is
+        in flight or has ended stays as it is. A call under a lease is refused where the reducer knows a newer one, in the
+        transaction that cancels.
         """
 
     @_abc_1.abstractmethod

@@ -16,6 +16,7 @@ from onex.v1 import compute_pb2 as _compute_pb2
 from onex.v1 import effect_pb2 as _effect_pb2
 from onex.v1 import error_pb2 as _error_pb2
 from onex.v1 import history_pb2 as _history_pb2
+from onex.v1 import intent_pb2 as _intent_pb2
 from onex.v1 import reducer_pb2 as _reducer_pb2
 import builtins as _builtins
 import sys
@@ -342,6 +343,7 @@ class WorkflowStepResult(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     EXECUTION_TIME_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     step_id: _builtins.str
     """step_id is that of the step; `package.Service/Rpc#hash.count` for a call of the node's own code; the action's id for
     a task delegated by ExecuteAction.
@@ -350,6 +352,8 @@ class WorkflowStepResult(_message.Message):
     """status is how the step ended."""
     attempts: _builtins.int
     """attempts is how often the step was tried since its workflow was last started or resumed."""
+    run: _builtins.int
+    """run is that of the workflow in which the step was done."""
     @_builtins.property
     def output(self) -> _common_pb2.Data:
         """output is what the node returned: operation_result, processed_data or aggregated_data."""
@@ -371,10 +375,11 @@ class WorkflowStepResult(_message.Message):
         error: _error_pb2.ErrorDetail | None = ...,
         attempts: _builtins.int = ...,
         execution_time: _duration_pb2.Duration | None = ...,
+        run: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "execution_time", b"execution_time", "output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "error", b"error", "execution_time", b"execution_time", "output", b"output", "status", b"status", "step_id", b"step_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "error", b"error", "execution_time", b"execution_time", "output", b"output", "run", b"run", "status", b"status", "step_id", b"step_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -392,8 +397,13 @@ class WorkflowState(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     EXECUTION_TIME_FIELD_NUMBER: _builtins.int
     RESPONSES_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     status: Global___WorkflowStatus.ValueType
     """status is where the workflow stands."""
+    run: _builtins.int
+    """run counts how often the workflow was rolled back: a step that is done again in a later run is a new action, with
+    an id and an idempotency key of its own.
+    """
     @_builtins.property
     def data(self) -> _common_pb2.Data:
         """data is the user's own state: the initial one, then what UPDATE_STATE wrote."""
@@ -423,10 +433,11 @@ class WorkflowState(_message.Message):
         error: _error_pb2.ErrorDetail | None = ...,
         execution_time: _duration_pb2.Duration | None = ...,
         responses: _abc.Iterable[_common_pb2.Data] | None = ...,
+        run: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "execution_time", b"execution_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "execution_time", b"execution_time", "responses", b"responses", "status", b"status", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "execution_time", b"execution_time", "responses", b"responses", "run", b"run", "status", b"status", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -461,6 +472,66 @@ class WorkflowRecord(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkflowRecord: _TypeAlias = WorkflowRecord  # noqa: Y015
+
+@_typing.final
+class UndoneActions(_message.Message):
+    """UndoneActions are actions that a rollback has undone, and the node that did them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_NODE_FIELD_NUMBER: _builtins.int
+    ACTION_IDS_FIELD_NUMBER: _builtins.int
+    target_node: _builtins.str
+    """target_node is a reducer, as `reducer` or `reducer/name`."""
+    @_builtins.property
+    def action_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """action_ids are UUIDs; some may have emitted nothing, or may never have reached the node."""
+
+    def __init__(
+        self,
+        *,
+        target_node: _builtins.str = ...,
+        action_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_ids", b"action_ids", "target_node", b"target_node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoneActions: _TypeAlias = UndoneActions  # noqa: Y015
+
+@_typing.final
+class RollbackRecord(_message.Message):
+    """RollbackRecord is what an orchestrator's store keeps of a ROLLBACK_STATE that cancels intents, so that a repeat can do
+    what an earlier one did not come to. It is never sent.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    UNDONE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def action(self) -> _action_pb2.ModelAction:
+        """action is the rollback as it was asked for."""
+
+    @_builtins.property
+    def undone(self) -> _containers.RepeatedCompositeFieldContainer[Global___UndoneActions]:
+        """undone are the actions whose waiting intents are to be cancelled."""
+
+    def __init__(
+        self,
+        *,
+        action: _action_pb2.ModelAction | None = ...,
+        undone: _abc.Iterable[Global___UndoneActions] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "undone", b"undone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackRecord: _TypeAlias = RollbackRecord  # noqa: Y015
 
 @_typing.final
 class OrchestrationResult(_message.Message):
@@ -628,6 +699,7 @@ class ExecuteActionResponse(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    CANCELLATION_FIELD_NUMBER: _builtins.int
     action_id: _builtins.str
     """action_id is that of the action."""
     status: _action_pb2.ActionStatus.ValueType
@@ -638,6 +710,10 @@ class ExecuteActionResponse(_message.Message):
     def result(self) -> _common_pb2.Data:
         """result is what the node returned: operation_result, processed_data or aggregated_data."""
 
+    @_builtins.property
+    def cancellation(self) -> _intent_pb2.IntentCancellation:
+        """cancellation is what became of the intents of the undone steps; only of a rollback with cancel_intents."""
+
     def __init__(
         self,
         *,
@@ -645,10 +721,11 @@ class ExecuteActionResponse(_message.Message):
         status: _action_pb2.ActionStatus.ValueType = ...,
         result: _common_pb2.Data | None = ...,
         epoch: _builtins.int = ...,
+        cancellation: _intent_pb2.IntentCancellation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation", b"cancellation", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "epoch", b"epoch", "result", b"result", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "cancellation", b"cancellation", "epoch", b"epoch", "result", b"result", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -87,6 +87,12 @@ def _some_or_all(message: Message, found: Found) -> None:
         found.append(Violation("intent_ids", "is empty; name some, or set all"))
 
 
+def _any_named(message: Message, found: Found) -> None:
+    request = cast("intent_pb2.CancelIntentsRequest", message)
+    if not request.intent_ids and not request.action_ids:
+        found.append(Violation("intent_ids", "is empty, and so are action_ids; name some"))
+
+
 RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
     intent_pb2.ModelIntent: (
         uuid("intent_id"),
@@ -114,6 +120,13 @@ RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
         count("intent_ids", 0, 1000),
         each_uuid("intent_ids"),
         _some_or_all,
+    ),
+    intent_pb2.CancelIntentsRequest: (
+        count("intent_ids", 0, 1000),
+        count("action_ids", 0, 1000),
+        each_uuid("intent_ids"),
+        each_uuid("action_ids"),
+        _any_named,
     ),
     intent_pb2.ListIntentsRequest: (
         among(

@@ -10,6 +10,7 @@ from onex_grpc.store.clock import Clock, StoreClock
 from onex_grpc.store.history_rules import not_kept
 from onex_grpc.store.lease_rules import check_current, check_guard
 from onex_grpc.store.memory import (
+    cancelling,
     history,
     intents,
     purging,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from onex_grpc.store.batcher import OnBatch
     from onex_grpc.store.model import (
         ActionRecord,
+        Cancellation,
         Checkpoint,
         ClaimedIntent,
         Commit,
@@ -237,9 +239,12 @@ class MemoryStore(SingleProcess):
     async def redrive_dead(self, limit: int) -> int:
         return await self._batcher.submit(lambda tx: intents.redrive_dead(tx, limit))
 
-    async def cancel_intents(self, intent_ids: Sequence[str]) -> int:
+    async def cancel_intents(
+        self, intent_ids: Sequence[str], guard: Guard | None = None
+    ) -> Cancellation:
         refuse_nul(intent_ids="".join(intent_ids))
-        return await self._batcher.submit(lambda tx: intents.cancel(tx, intent_ids))
+        check_guards(() if guard is None else (guard,))
+        return await self._batcher.submit(lambda tx: cancelling.cancel(tx, intent_ids, guard))
 
     async def list_intents(
         self, state: IntentState, after: int, limit: int

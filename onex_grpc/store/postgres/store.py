@@ -11,6 +11,7 @@ from onex_grpc.store.history_rules import not_kept
 from onex_grpc.store.lease_rules import check_current, check_guard
 from onex_grpc.store.postgres import (
     actions,
+    cancelling,
     events,
     history,
     intents,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from onex_grpc.store.batcher import Batcher
     from onex_grpc.store.model import (
         ActionRecord,
+        Cancellation,
         Checkpoint,
         ClaimedIntent,
         Commit,
@@ -302,9 +304,16 @@ class PostgresStore(Replicas):
     async def redrive_dead(self, limit: int) -> int:
         return await self._write(_QUEUE, lambda tx: intents.redrive_dead(tx, limit))
 
-    async def cancel_intents(self, intent_ids: Sequence[str]) -> int:
+    async def cancel_intents(
+        self, intent_ids: Sequence[str], guard: Guard | None = None
+    ) -> Cancellation:
         refuse_nul(intent_ids="".join(intent_ids))
-        return await self._write(_QUEUE, lambda tx: intents.cancel(tx, intent_ids))
+        check_guards(() if guard is None else (guard,))
+        return await self._write(
+            _QUEUE,
+            lambda tx: cancelling.cancel(tx, intent_ids, guard),
+            NOTHING if guard is None else of_guard(guard),
+        )
 
     async def list_intents(
         self, state: IntentState, after: int, limit: int

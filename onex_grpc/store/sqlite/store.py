@@ -12,6 +12,7 @@ from onex_grpc.store.registry_rules import NODES_TOPIC, check_entry
 from onex_grpc.store.single import SingleProcess
 from onex_grpc.store.sqlite import (
     actions,
+    cancelling,
     events,
     history,
     intents,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from onex_grpc.store.clock import StoreClock
     from onex_grpc.store.model import (
         ActionRecord,
+        Cancellation,
         Checkpoint,
         ClaimedIntent,
         Commit,
@@ -239,9 +241,12 @@ class SqliteStore(SingleProcess):
     async def redrive_dead(self, limit: int) -> int:
         return await self._batcher.submit(lambda tx: intents.redrive_dead(tx, limit))
 
-    async def cancel_intents(self, intent_ids: Sequence[str]) -> int:
+    async def cancel_intents(
+        self, intent_ids: Sequence[str], guard: Guard | None = None
+    ) -> Cancellation:
         refuse_nul(intent_ids="".join(intent_ids))
-        return await self._batcher.submit(lambda tx: intents.cancel(tx, intent_ids))
+        check_guards(() if guard is None else (guard,))
+        return await self._batcher.submit(lambda tx: cancelling.cancel(tx, intent_ids, guard))
 
     async def list_intents(
         self, state: IntentState, after: int, limit: int

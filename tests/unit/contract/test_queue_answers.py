@@ -13,7 +13,7 @@ from onex_grpc.intent import IntentQueue
 from onex_grpc.store import Commit, Exact, NewIntent, Store, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
     from pathlib import Path
 
 Request = intent_pb2.TakeIntentsRequest
@@ -40,7 +40,7 @@ async def emit(store: Store, *names: str) -> None:
         intents.append(
             NewIntent(
                 intent_id=name,
-                priority=number + 1,
+                priority=min(5, number + 1),
                 max_attempts=2,
                 payload=intent.SerializeToString(),
                 correlation_id="c",
@@ -142,6 +142,43 @@ async def test_stats_and_pages(store: Store) -> None:
         assert (normal.priority, normal.pending, normal.in_flight) == (3, 1, 0)
         assert not high.HasField("oldest_pending_age")
         assert normal.oldest_pending_age == stats.oldest_pending_age
+
+
+async def test_waiting_intents_are_cancelled(store: Store) -> None:
+    await emit(store, "a", "b", "c")
+
+    async def emitted(action_id: str) -> Sequence[str]:
+        return {"one": ("a", "b"), "two": ("b", "c")}.get(action_id, ())
+
+    queue = IntentQueue(store, find_emitted=emitted)
+    (taken,) = await store.claim_intents("effect/w", 1, 1_000_000)
+    named = intent_pb2.CancelIntentsRequest(intent_ids=["b", "never"], action_ids=["one", "none"])
+    for _ in ("first", "again"):
+        told = (await queue.CancelIntents(named, None)).cancellation
+        assert (told.cancelled, told.kept) == (1, 1)
+        (kept,) = told.kept_intents
+        assert (kept.intent_id, kept.status) == ("a", intent_pb2.INTENT_STATUS_IN_FLIGHT)
+    assert await store.complete_intents([taken.claim_token]) == [True]
+    both = intent_pb2.CancelIntentsRequest(action_ids=["one", "two"])
+    told = (await queue.CancelIntents(both, None)).cancellation
+    assert (told.cancelled, told.kept) == (2, 1)
+    assert told.kept_intents[0].status == intent_pb2.INTENT_STATUS_COMPLETED
+    assert await store.claim_intents("effect/w", 9, 1_000_000) == []
+
+
+async def test_of_many_kept_intents_some_are_named(store: Store) -> None:
+    names = [str(number) for number in range(1500)]
+    await emit(store, *names)
+    taken = await store.claim_intents("effect/w", 1200, 1_000_000)
+
+    async def emitted(action_id: str) -> Sequence[str]:
+        return names
+
+    queue = IntentQueue(store, find_emitted=emitted)
+    every = intent_pb2.CancelIntentsRequest(action_ids=["all"])
+    told = (await queue.CancelIntents(every, None)).cancellation
+    assert (told.cancelled, told.kept) == (300, len(taken))
+    assert len(told.kept_intents) == 1000
 
 
 async def test_dead_intents_are_redriven(store: Store) -> None:

@@ -339,6 +339,16 @@ REFUSED: Final[dict[str, Refused]] = {
         lambda m: m.intent_ids.append("x"),
         "intent_ids[1]",
     ),
+    "CancelIntentsRequest.intent_ids": Refused(
+        lambda: intent_pb2.CancelIntentsRequest(intent_ids=[ID]),
+        lambda m: m.intent_ids.append("x"),
+        "intent_ids[1]",
+    ),
+    "CancelIntentsRequest.action_ids": Refused(
+        lambda: intent_pb2.CancelIntentsRequest(action_ids=[ID]),
+        lambda m: m.action_ids.extend([ID] * 1000),
+        "action_ids",
+    ),
     "RedriveIntentsRequest.all": refuse(
         lambda: intent_pb2.RedriveIntentsRequest(intent_ids=[ID]), "all", True
     ),

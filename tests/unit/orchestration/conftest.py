@@ -142,7 +142,7 @@ class Effect(effect_pb2_grpc.EffectNodeServiceServicer):
 
 
 class Tally(NodeReducer[Int64Value]):
-    """Counts the actions of an entity; REFUSE is never allowed."""
+    """Counts the actions of an entity; REFUSE is never allowed, WISH emits an intent."""
 
     descriptor = node_pb2.NodeDescriptor(name="main", version="1.0.0")
     state_type = Int64Value
@@ -150,14 +150,29 @@ class Tally(NodeReducer[Int64Value]):
     def transition(self, state: Int64Value, action: ReducerAction) -> Reduction[Int64Value]:
         if action.name == "REFUSE":
             raise GuardRejectedError("never")
-        return Reduction(Int64Value(value=state.value + 1))
+        wishes = [_wish(action.state_key)] if action.name == "WISH" else []
+        return Reduction(Int64Value(value=state.value + 1), wishes)
+
+
+def _wish(key: str) -> intent_pb2.ModelIntent:
+    wish = intent_pb2.ModelIntent(
+        intent_type=intent_pb2.INTENT_TYPE_MESSAGE_PUBLISH, target="events"
+    )
+    wish.payload.message.event_type = "WISHED"
+    wish.payload.message.key = key
+    return wish
 
 
 @dataclass
 class House:
-    """The mesh: one orchestrator over a store, an effect, a compute and a reducer node."""
+    """The mesh: one orchestrator over a store, an effect, a compute and a reducer node.
+
+    Attributes:
+        states: the reducer's store.
+    """
 
     store: Store
+    states: Store
     mesh: Mesh
     script: Script
     effect: Effect
@@ -236,7 +251,9 @@ async def house(
             addresses["reducer/main"].add(service.register, service.servicer)
         started = orchestrating(store, key, settings, addresses, offered)
         node, mesh = await resources.enter_async_context(started)
-        yield House(store, mesh, script, effect, settings, key, clock, addresses, offered, node)
+        yield House(
+            store, states, mesh, script, effect, settings, key, clock, addresses, offered, node
+        )
 
 
 @asynccontextmanager
@@ -276,6 +293,7 @@ def successor(house: House) -> Callable[[], object]:
         ) as (node, mesh):
             yield House(
                 house.store,
+                house.states,
                 mesh,
                 house.script,
                 house.effect,

@@ -314,12 +314,20 @@ async def test_rollback_to_what_never_was(house: House) -> None:
             await send(house, rollback(lease, to, epoch=1))
 
 
-async def test_an_ended_workflow_is_not_rolled_back(house: House) -> None:
+async def test_a_workflow_that_has_ended_is_rolled_back_and_runs(house: House) -> None:
     lease = await acquire(house, "w")
     await send(house, action(lease, START, epoch=0))
     await send(house, action(lease, ABORT))
+    assert (await send(house, rollback(lease, 1, epoch=2))).epoch == 3
+    assert (await send(house, action(lease, UPDATE, epoch=3, text="on"))).epoch == 4
+    # It is not this orchestrator that coordinates it.
+    assert await house.store.list_open("workflow/") == []
+    # And back to its end.
+    assert (await send(house, rollback(lease, 2, epoch=4))).epoch == 5
+    stored = await state_of(house, "w")
+    assert stored.state.status == orchestrator_pb2.WORKFLOW_STATUS_CANCELLED
     with pytest.raises(TransitionError):
-        await send(house, rollback(lease, 1, epoch=2))
+        await send(house, action(lease, UPDATE, epoch=5))
 
 
 async def test_a_former_holder_pins_and_rolls_back_nothing(house: House) -> None:
