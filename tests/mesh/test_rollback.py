@@ -167,6 +167,12 @@ class House:
                         return stats
                 await asyncio.sleep(0.01)
 
+    async def send(
+        self, request: orchestrator_pb2.ExecuteActionRequest
+    ) -> orchestrator_pb2.ExecuteActionResponse:
+        """The reply to an action."""
+        return await self.orchestrator.ExecuteAction(request)
+
     async def repeat(
         self, request: orchestrator_pb2.ExecuteActionRequest
     ) -> orchestrator_pb2.ExecuteActionResponse:
@@ -174,19 +180,23 @@ class House:
         async with asyncio.timeout(30):
             while True:
                 with contextlib.suppress(UnavailableError):
-                    return await self.orchestrator.ExecuteAction(request)
+                    return await self.send(request)
                 await asyncio.sleep(0.01)
 
     @property
     def workflow_id(self) -> str:
         return self.folder.name
 
+    async def run(self) -> orchestrator_pb2.ModelOrchestratorOutput:
+        """What the workflow comes to."""
+        return await self.orchestrator.ExecuteOrchestration(self.contract)
+
     async def run_to_end_gate(self) -> int:
         """Begins the workflow; returns when only its last step is left, with an epoch at which
         only its first one had ended.
         """
         self.contract = contract(self.workflow_id)
-        self.running = asyncio.create_task(self.orchestrator.ExecuteOrchestration(self.contract))
+        self.running = asyncio.create_task(self.run())
         await self.until_queue(lambda stats: stats.pending > 0)
         first = await self.until(lambda stand: len(stand.state.steps) == 1)
         self.open("go")
@@ -286,7 +296,7 @@ async def test_an_operator_rolls_back_and_the_engine_goes_on(house: House) -> No
     lease = await house.steal(30.0)
     assert (await house.queue.GetQueueStats(STATS)).pending == 2
 
-    reply = await house.orchestrator.ExecuteAction(rollback(lease, back_to))
+    reply = await house.send(rollback(lease, back_to))
     assert (reply.cancellation.cancelled, reply.cancellation.kept) == (1, 0)
     stand = await house.until(lambda stand: True)
     assert (stand.epoch, len(stand.state.steps), stand.state.run) == (reply.epoch, 1, 1)
@@ -296,21 +306,21 @@ async def test_an_operator_rolls_back_and_the_engine_goes_on(house: House) -> No
     await house.until(lambda stand: len(stand.state.steps) == 3)
     house.open("end")
     await house.start("Notes")
-    output = await house.orchestrator.ExecuteOrchestration(house.contract)
+    output = await house.run()
     assert output.orchestration_result.status == orchestrator_pb2.WORKFLOW_STATUS_COMPLETED
     stats = await house.until_queue(lambda stats: stats.completed == 2)
     assert (stats.pending, stats.in_flight, stats.dead, stats.cancelled) == (0, 0, 0, 1)
-    noted = [
-        tuple(line.split(maxsplit=1)) for line in (house.folder / "noted").read_text().splitlines()
-    ]
-    assert sorted(name for name, _ in noted) == ["WISH_0", "WISH_1"]
+    lines = (house.folder / "noted").read_text().splitlines()
+    noted = dict(line.split(" ", 1) for line in lines)
+    assert len(lines) == len(noted)
+    assert sorted(noted) == ["WISH_0", "WISH_1"]
     trail = await house.workflows.ListActions(
         orchestrator_pb2.ListActionsRequest(workflow_id=house.workflow_id)
     )
     asked = [a.action_id for a in trail.actions if a.target_node == "reducer/main"]
     # wish_0, the wish_1 that was undone, and the one in its place.
     assert len(asked) == 3
-    assert dict(noted) == {"WISH_0": asked[0], "WISH_1": asked[2]}
+    assert noted == {"WISH_0": asked[0], "WISH_1": asked[2]}
     await asyncio.gather(house.running, return_exceptions=True)
 
 
@@ -327,7 +337,7 @@ async def test_what_a_killed_orchestrator_left_is_cancelled_by_a_repeat(
 
     # The reducer does not answer: the rollback is durable, its cancellations are not done.
     wishes.send_signal(SIGSTOP)
-    sent = asyncio.create_task(house.orchestrator.ExecuteAction(request))
+    sent = asyncio.create_task(house.send(request))
     await house.until(lambda stand: stand.epoch == lease.epoch + 1)
     await conductor.kill()
     await asyncio.gather(sent, house.running, return_exceptions=True)
@@ -335,7 +345,7 @@ async def test_what_a_killed_orchestrator_left_is_cancelled_by_a_repeat(
     await wishes.kill()
     await house.start("Conductor")
     with pytest.raises(UnavailableError):
-        await house.orchestrator.ExecuteAction(request)
+        await house.send(request)
     wishes = await house.start("Wishes")
     stats = await house.until_queue(lambda stats: True)
     assert (stats.pending, stats.cancelled) == (2, 0)
@@ -346,4 +356,4 @@ async def test_what_a_killed_orchestrator_left_is_cancelled_by_a_repeat(
     assert (stats.pending, stats.cancelled) == (1, 1)
     await wishes.kill()
     # All is done and recorded: the reducer is not asked again.
-    assert await house.orchestrator.ExecuteAction(request) == reply
+    assert await house.send(request) == reply
