@@ -13,11 +13,11 @@ from onex_grpc.codegen.names import (
     constant_name,
     is_taken,
     mesh_properties,
-    module_of,
     rpc_constant,
 )
 from onex_grpc.codegen.reserved import ATTRIBUTES, MESH_ATTRIBUTES
 from onex_grpc.codegen.schema import Place
+from onex_grpc.contract.proto_file import module_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

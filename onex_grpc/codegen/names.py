@@ -55,11 +55,6 @@ def class_names(base: str, node_type: int) -> Sequence[str]:
     return [base + ending for ending in _CLASS_ENDINGS.get(node_type, ("Client",))]
 
 
-def module_of(file: str, suffix: str) -> str:
-    """The Python module of a proto: orders.v1.desk_pb2 for orders/v1/desk.proto and `_pb2`."""
-    return file.removesuffix(".proto").replace("-", "_").replace("/", ".") + suffix
-
-
 def mesh_properties(services: Iterable[str]) -> Mapping[str, str]:
     """The properties by which an orchestrator's code reaches services, by their full names.
 

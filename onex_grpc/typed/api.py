@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Final
 
 from onex_grpc.errors import ConfigurationError
@@ -30,11 +29,6 @@ def require_api(level: int, *, source: str) -> None:
         f"the module generated from {source} is of API level {level}, and this onex-grpc has level "
         f"{API_LEVEL}; {remedy}"
     )
-
-
-def module_of(source: str) -> str:
-    """The module of messages that protoc makes of a proto, e.g. `shop.v1.orders_pb2`."""
-    return f"{PurePosixPath(source).with_suffix('')}_pb2".replace("-", "_").replace("/", ".")
 
 
 def command_for(source: str) -> str:

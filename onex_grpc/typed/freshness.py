@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from google.protobuf import descriptor_pool
 
 from onex_grpc.contract.fingerprint import fingerprint_of
+from onex_grpc.contract.proto_file import module_of
 from onex_grpc.errors import ConfigurationError
-from onex_grpc.typed.api import command_for, module_of
+from onex_grpc.typed.api import command_for
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import ServiceDescriptor
@@ -40,7 +41,7 @@ def _service(contract: Contract) -> ServiceDescriptor:
         return pool.FindServiceByName(contract.service)
     except KeyError:
         # A proto whose messages are all another's is not loaded with them.
-        importlib.import_module(module_of(contract.source))
+        importlib.import_module(module_of(contract.source, "_pb2"))
         return pool.FindServiceByName(contract.service)
 
 

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from onex_grpc.errors import OnexError
 from onex_grpc.reducer.model import Reduction as ModelReduction
 from onex_grpc.typed.intent import Intent, model_intent
+from onex_grpc.typed.results import response_of, shown
 
 if TYPE_CHECKING:
     from onex.v1 import intent_pb2
@@ -50,41 +51,37 @@ def model_reduction(
         # Else Python warns of it, far from here.
         result.close()
     if not isinstance(result, Reduction):
-        raise OnexError(f"{who} returned {_shown(result)}; return a Reduction of onex_grpc.typed")
+        raise OnexError(f"{who} returned {shown(result)}; return a Reduction of onex_grpc.typed")
     state: object = result.state
     if not isinstance(state, state_type):
         wanted = state_type.DESCRIPTOR.full_name
-        raise OnexError(f"{who} returned {_shown(state)} as the state; give a {wanted}")
+        raise OnexError(f"{who} returned {shown(state)} as the state; give a {wanted}")
     return ModelReduction(
-        state, _intents(who, result.intents, contract), _responses(who, result.response, rpc)
+        state, _intents(who, result.intents, contract), _responses(result.response, rpc)
     )
 
 
-def _responses(who: str, response: object, rpc: Rpc[Message, Message]) -> Sequence[Message]:
-    wanted = rpc.response.DESCRIPTOR.full_name
+def _responses(response: object, rpc: Rpc[Message, Message]) -> Sequence[Message]:
     if not rpc.response_streaming:
-        if isinstance(response, rpc.response):
-            return (response,)
-        raise OnexError(f"{who} returned {_shown(response)} as the response; give a {wanted}")
+        return (response_of(rpc, response),)
     if not isinstance(response, Sequence):
         raise OnexError(
-            f"{who} returned {_shown(response)} as the response, which is a stream; give a"
-            f" sequence of {wanted}, e.g. a list"
+            f"{rpc.service}.{rpc.method} returned {shown(response)} as the response, which is a"
+            f" stream; give a sequence of {rpc.response.DESCRIPTOR.full_name}, e.g. a list"
         )
-    for index, each in enumerate(response):
-        if not isinstance(each, rpc.response):
-            raise OnexError(f"{who} returned {_shown(each)} as response {index}; give a {wanted}")
-    return response
+    return [
+        response_of(rpc, each, place=f"response {index}") for index, each in enumerate(response)
+    ]
 
 
 def _intents(who: str, intents: object, contract: Contract) -> Sequence[intent_pb2.ModelIntent]:
     if not isinstance(intents, Sequence):
-        raise OnexError(f"{who} returned {_shown(intents)} as the intents; give a sequence of them")
+        raise OnexError(f"{who} returned {shown(intents)} as the intents; give a sequence of them")
     made = []
     for index, intent in enumerate(intents):
         if not isinstance(intent, Intent):
             raise OnexError(
-                f"{who} returned {_shown(intent)} as intent {index}; make it with the generated"
+                f"{who} returned {shown(intent)} as intent {index}; make it with the generated"
                 " constructors"
             )
         try:
@@ -92,10 +89,3 @@ def _intents(who: str, intents: object, contract: Contract) -> Sequence[intent_p
         except OnexError as error:
             raise OnexError(f"intent {index} of {who} {error.message}") from None
     return made
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "nothing"
-    name = value.DESCRIPTOR.full_name if isinstance(value, Message) else type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

@@ -15,17 +15,24 @@ if TYPE_CHECKING:
     from onex_grpc.typed.contract import Rpc
 
 
-def response_of(rpc: Rpc[Message, Message], result: object) -> Message:
+def response_of(
+    rpc: Rpc[Message, Message], result: object, *, place: str = "the response"
+) -> Message:
     """The response that a method returned.
+
+    Args:
+        rpc: the method's.
+        result: what it returned.
+        place: what the result was to be.
 
     Raises:
         OnexError: for anything else.
     """
     if isinstance(result, rpc.response):
         return result
-    shown = result.DESCRIPTOR.full_name if isinstance(result, Message) else type(result).__name__
     raise OnexError(
-        f"{rpc.method} of {rpc.service} gave a {shown}; give a {rpc.response.DESCRIPTOR.full_name}"
+        f"{rpc.service}.{rpc.method} returned {shown(result)} as {place}; give a"
+        f" {rpc.response.DESCRIPTOR.full_name}"
     )
 
 
@@ -36,3 +43,11 @@ async def responses_of(
     async with aclosing(results):
         async for result in results:
             yield response_of(rpc, result)
+
+
+def shown(value: object) -> str:
+    """A value by its type, as an error tells of it."""
+    if value is None:
+        return "nothing"
+    name = value.DESCRIPTOR.full_name if isinstance(value, Message) else type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onex_grpc.codegen.names import module_of
+from onex_grpc.contract.proto_file import module_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

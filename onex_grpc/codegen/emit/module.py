@@ -12,8 +12,8 @@ from onex_grpc.codegen.emit.effect import emit_effect, emit_intents
 from onex_grpc.codegen.emit.orchestrator import emit_mesh, emit_orchestrator
 from onex_grpc.codegen.emit.page import Page
 from onex_grpc.codegen.emit.reducer import emit_reducer
-from onex_grpc.codegen.names import module_of
 from onex_grpc.codegen.writer import Writer, quote
+from onex_grpc.contract.proto_file import module_of
 
 if TYPE_CHECKING:
     from onex_grpc.codegen.schema import NodeRecord, Schema

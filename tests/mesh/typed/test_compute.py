@@ -192,7 +192,8 @@ async def test_a_stream_fails_after_what_it_gave(client: NumbersClient) -> None:
 
 
 async def test_an_answer_of_another_type_is_named(client: NumbersClient) -> None:
-    with pytest.raises(OnexError, match=r"gave a lab.v1.AddResponse; give a lab.v1.WrongResponse"):
+    wanted = "returned a lab.v1.AddResponse as the response; give a lab.v1.WrongResponse"
+    with pytest.raises(OnexError, match=wanted):
         await client.wrong(numbers_pb2.WrongRequest())
 
 
