@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from onex_grpc.store import Clock, OnBatch, Store, open_store
+from onex_grpc.store.postgres import open_postgres
 from tests.store.builders import BACKENDS, ManualClock
 from tests.store.server import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from tests.store.rivals import Rival
 
 _numbers = itertools.count(1)
 
@@ -84,3 +89,24 @@ async def store(backend: Backend) -> AsyncIterator[Store]:
     opened = await backend.open()
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def pair(postgres: PostgresServer, owner: str) -> AsyncIterator[tuple[Store, Store]]:
+    """The same store in PostgreSQL, as two processes open it that do not own it alone."""
+    async with AsyncExitStack() as opened:
+        stores = []
+        for _ in range(2):
+            store = await open_postgres(postgres.address, schema=owner)
+            opened.push_async_callback(store.close)
+            stores.append(store)
+        yield stores[0], stores[1]
+
+
+@pytest.fixture
+def rival(postgres: PostgresServer, owner: str) -> Iterator[Rival]:
+    """Another program's transaction on the tables of `pair`."""
+    with psycopg.connect(postgres.address) as connection:
+        connection.execute("SELECT set_config('search_path', %s, false)", (f'"{owner}"',))
+        connection.commit()
+        yield connection

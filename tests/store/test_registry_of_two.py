@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-import psycopg
 import pytest
 from psycopg import sql
 
 from onex_grpc.errors import StoreInUseError
 from onex_grpc.store import NodeEntry, open_store
-from onex_grpc.store.postgres import open_postgres
 from onex_grpc.store.postgres.connection import Connector
+from tests.store.rivals import Rival, blocked
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from onex_grpc.store import Store
     from tests.store.server import PostgresServer
 
 ORDERS: Final = "reducer/orders"
-Rival = psycopg.Connection[tuple[object, ...]]
 
 PEER = """
 import asyncio, sys
@@ -46,38 +43,6 @@ asyncio.run(main())
 def process(instance: str, store_id: str = "s1", registrar: str = "here") -> NodeEntry:
     """A process of the orders' reducer."""
     return NodeEntry(ORDERS, instance, store_id, registrar, b"")
-
-
-@pytest.fixture
-async def pair(postgres: PostgresServer, owner: str) -> AsyncIterator[tuple[Store, Store]]:
-    """The same store, opened as two processes open it."""
-    async with AsyncExitStack() as opened:
-        stores = []
-        for _ in range(2):
-            store = await open_postgres(postgres.address, schema=owner)
-            opened.push_async_callback(store.close)
-            stores.append(store)
-        yield stores[0], stores[1]
-
-
-@pytest.fixture
-def rival(postgres: PostgresServer, owner: str) -> Iterator[Rival]:
-    """Another transaction on the tables of `pair`."""
-    with psycopg.connect(postgres.address) as connection:
-        connection.execute("SELECT set_config('search_path', %s, false)", (f'"{owner}"',))
-        connection.commit()
-        yield connection
-
-
-async def blocked(rival: Rival) -> None:
-    """Returns when another session waits for a lock of `rival`."""
-    question = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
-    async with asyncio.timeout(10):
-        while True:
-            found = rival.execute(question, (rival.info.backend_pid,)).fetchone()
-            if found is not None and found[0]:
-                return
-            await asyncio.sleep(0.005)
 
 
 def insert(rival: Rival, entry: NodeEntry) -> None:

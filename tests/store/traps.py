@@ -30,8 +30,8 @@ TRAPS: Final = {
     1: Trap(
         "A fence that is read beside the row it guards lets a stale write in during a takeover.",
         (
-            "store/test_postgres.py::test_fence_is_checked_under_the_lock_of_its_row",
-            "store/test_postgres.py::test_first_guard_of_a_workflow_is_checked_against_a_rival",
+            "store/test_postgres_writers.py::test_fence_is_checked_under_the_lock_of_its_row",
+            "store/test_postgres_writers.py::test_first_guard_of_a_workflow_is_checked_against_a_rival",
             "store/test_commit.py::test_stale_fence_writes_nothing",
             "store/test_commit.py::test_guard_is_not_raised_by_a_write_that_fails",
         ),
@@ -68,8 +68,8 @@ TRAPS: Final = {
             "store/test_commit.py::test_known_action_with_other_content_is_refused",
             "store/test_commit.py::test_same_action_at_the_same_time_is_executed_once",
             "store/test_commit.py::test_recorded_failure_is_replayed",
-            "store/test_postgres.py::test_same_new_action_on_two_stores_is_executed_once",
-            "store/test_postgres.py::test_repeat_that_met_its_own_first_run_is_replayed",
+            "store/test_postgres_writers.py::test_same_new_action_on_two_stores_is_executed_once",
+            "store/test_postgres_writers.py::test_repeat_that_met_its_own_first_run_is_replayed",
         ),
     ),
     6: Trap(
@@ -86,7 +86,7 @@ TRAPS: Final = {
     7: Trap(
         "A time that stands still in a transaction, or steps back, revives what has ended.",
         (
-            "store/test_postgres.py::test_time_goes_on_while_a_lock_is_waited_for",
+            "store/test_postgres_writers.py::test_time_goes_on_while_a_lock_is_waited_for",
             "store/test_leases.py::test_backward_clock_revives_no_lease_and_stops_none",
             "store/test_clock_jumps.py::test_idle_store_sees_leases_end_after_a_step_back",
             "store/test_clock_jumps.py::test_step_back_while_nobody_has_it_open",
@@ -96,7 +96,7 @@ TRAPS: Final = {
         "A reader that follows a sequence loses what got its number first and committed last.",
         (
             "store/test_traps.py::test_event_that_commits_late_is_not_overtaken",
-            "store/test_postgres.py::test_reader_of_events_misses_none",
+            "store/test_postgres_writers.py::test_reader_of_events_misses_none",
         ),
         "SQLite and memory: one writer gives numbers in the order of its commits.",
     ),
@@ -155,13 +155,13 @@ TRAPS: Final = {
             "store/test_intents.py::test_order_key_holds_back_what_came_later",
             "store/test_intents.py::test_dead_intent_lets_those_behind_it_go",
             "store/test_traps.py::test_intent_added_while_the_one_before_ends_is_not_forgotten",
-            "store/test_postgres.py::test_order_key_never_blocks_for_ever_between_two_stores",
+            "store/test_postgres_writers.py::test_order_key_never_blocks_for_ever_between_two_stores",
         ),
     ),
     17: Trap(
         "A claim whose plan runs its sub-select again takes more than it asked for.",
         (
-            "store/test_postgres.py::test_two_stores_claim_each_intent_once",
+            "store/test_postgres_writers.py::test_two_stores_claim_each_intent_once",
             "store/test_intents.py::test_no_intent_is_handed_out_twice_at_once",
         ),
         "SQLite and memory: one writer claims.",
