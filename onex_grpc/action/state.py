@@ -69,4 +69,6 @@ def refuse_ended(state: orchestrator_pb2.WorkflowState) -> None:
     """Raises TransitionError when a workflow has ended."""
     if state.status != _RUNNING:
         name = orchestrator_pb2.WorkflowStatus.Name(state.status)
-        raise TransitionError(f"the workflow has ended ({name}); nothing changes it any more")
+        raise TransitionError(
+            f"the workflow has ended ({name}); only ROLLBACK_STATE changes it any more"
+        )

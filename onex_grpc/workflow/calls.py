@@ -51,7 +51,8 @@ class WorkflowCall:
     started_at: datetime
 
     def new_id(self, label: str) -> str:
-        """A UUID for something that the workflow creates: the same one each time it runs.
+        """A UUID for something that the workflow creates: the same one each time it runs, also
+        after a rollback.
 
         Args:
             label: tells it from the other ids of this workflow.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,19 @@ import pytest
 from trips.v1 import trip_pb2
 from trips.v1.trip_onex import TripClient
 
-from onex.v1 import orchestrator_pb2, orchestrator_pb2_grpc
+from onex.v1 import (
+    action_pb2,
+    lease_pb2,
+    lease_pb2_grpc,
+    orchestrator_pb2,
+    orchestrator_pb2_grpc,
+)
 from onex_grpc.contract import data
 from onex_grpc.errors import (
     AlreadyExistsError,
     ContractValidationError,
     DeadlineExceededError,
+    LeaseConflictError,
     NodeUnavailableError,
     TransitionError,
     UnimplementedError,
@@ -328,3 +336,61 @@ async def test_both_doors_lead_to_one_workflow(house: House) -> None:
             await stub.ExecuteOrchestration(contract)
     (response,) = output.orchestration_result.responses
     assert data.unpack_as(response, trip_pb2.BookResponse) == answer
+
+
+@pytest.mark.timeout(60)
+async def test_rolled_back_code_calls_again(house: House) -> None:
+    (house.folder / "hold-x").touch()
+    request = trip_pb2.TourRequest(trip_id="t", places=["a", "b", "x"])
+    async with house.orchestrator():
+        leases = house.mesh.stub(lease_pb2_grpc.LeaseServiceStub, "orchestrator")
+        orchestrator = house.mesh.stub(
+            orchestrator_pb2_grpc.OrchestratorNodeServiceStub, "orchestrator"
+        )
+        follower = house.trips.tour(request, timeout=30)
+        assert [(await anext(follower)).text for _ in range(2)] == ["to a", "to b"]
+        await house.route.output_line("planning x")
+        back_to = await epoch_with_one_response(house)
+        theft = lease_pb2.StealLeaseRequest(
+            workflow_id="t", holder="operator", request_id=str(uuid.uuid4()), reason="test"
+        )
+        lease = (await leases.StealLease(theft)).lease
+        await orchestrator.ExecuteAction(rollback(lease, back_to))
+        with pytest.raises(LeaseConflictError, match="operator holds the lease"):
+            await anext(follower)
+        await leases.ReleaseLease(
+            lease_pb2.ReleaseLeaseRequest(
+                workflow_id="t", lease_id=lease.lease_id, fence=lease.fence
+            )
+        )
+        again = [response.text async for response in house.trips.tour(request, timeout=30)]
+        assert again == ["to a", "to b", "to x"]
+        # The second place has been undone: its effect has a new key, and happens once more.
+        assert house.sold() == ["a", "b", "b", "x"]
+    house.release("x")
+
+
+async def epoch_with_one_response(house: House) -> int:
+    workflows = house.mesh.stub(orchestrator_pb2_grpc.WorkflowServiceStub, "orchestrator")
+    listed = orchestrator_pb2.ListWorkflowHistoryRequest(workflow_id="t")
+    async for each in workflows.ListHistory(listed):
+        state = data.unpack_as(each.entry.state, orchestrator_pb2.WorkflowState)
+        if len(state.responses) == 1:
+            return each.entry.version
+    raise AssertionError("no epoch has one response")
+
+
+def rollback(lease: lease_pb2.Lease, to: int) -> orchestrator_pb2.ExecuteActionRequest:
+    request = orchestrator_pb2.ExecuteActionRequest(
+        workflow_id="t", fence=lease.fence, lease_token=lease.token
+    )
+    action = request.action
+    action.action_id, action.lease_id = str(uuid.uuid4()), lease.lease_id
+    action.correlation_id = str(uuid.uuid4())
+    action.action_type = action_pb2.ACTION_TYPE_ROLLBACK_STATE
+    action.epoch = lease.epoch
+    action.issued_at.GetCurrentTime()
+    action.target_node = "orchestrator"
+    action.command_payload.rollback.epoch = to
+    action.command_payload.rollback.cancel_intents = True
+    return request
