@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from psycopg import sql
 
-from onex_grpc.store import (
-    NewEvent,
-)
+from onex_grpc.store import NewEvent
 from onex_grpc.store.postgres import open_postgres
 from onex_grpc.store.postgres.connection import Connector
 from tests.store.builders import SECOND, change, intent

@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from onex_grpc.errors import (
-    ConfigurationError,
-    DatabaseConnectionError,
-    OnexError,
-    StoreInUseError,
-)
-from onex_grpc.store import (
-    Committed,
-    open_store,
-)
+from onex_grpc.errors import ConfigurationError, DatabaseConnectionError, OnexError, StoreInUseError
+from onex_grpc.store import Committed, open_store
 from onex_grpc.store.postgres import open_postgres
 from onex_grpc.store.postgres.connection import schema_of
 from tests.store.builders import KEY, change

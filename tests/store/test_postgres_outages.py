@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from onex_grpc.errors import (
-    DatabaseConnectionError,
-    StoreInUseError,
-)
-from onex_grpc.store import (
-    Committed,
-    IdempotencyRecord,
-    NewEvent,
-    open_store,
-)
+from onex_grpc.errors import DatabaseConnectionError, StoreInUseError
+from onex_grpc.store import Committed, IdempotencyRecord, NewEvent, open_store
 from onex_grpc.store.postgres import PostgresStore, open_postgres
 from tests.store.builders import KEY, SECOND, change, request
+from tests.store.ledger import Ledger
 
 if TYPE_CHECKING:
     from tests.store.server import PostgresServer
@@ -68,6 +61,28 @@ async def test_server_that_goes_away_and_returns(
     assert (await store.renew_lease(lease.guard)).fence == lease.fence
     with pytest.raises(StoreInUseError):
         await open_store(own_postgres.address, owner=owner)
+    await store.close()
+
+
+async def test_server_that_crashes_under_load(own_postgres: PostgresServer, owner: str) -> None:
+    store = await open_store(own_postgres.address, owner=owner)
+    ledger = Ledger(store)
+
+    async def write_on() -> None:
+        while await ledger.write(b"state" * 100) is None:
+            pass
+
+    for _ in range(3):
+        await ledger.until_it_writes(b"first")
+        writing = [asyncio.ensure_future(write_on()) for _ in range(8)]
+        wanted = len(ledger.acknowledged) + 50
+        while len(ledger.acknowledged) < wanted:
+            await ledger.write(b"another")
+        own_postgres.halt()
+        await asyncio.wait_for(asyncio.gather(*writing), 20)
+        own_postgres.start()
+    await ledger.until_it_writes(b"last")
+    assert set(ledger.acknowledged) <= set(await ledger.stored())
     await store.close()
 
 

@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from onex_grpc.errors import (
-    LeaseConflictError,
-    LeaseExpiredError,
-    StaleFenceError,
-)
+from onex_grpc.errors import LeaseConflictError, LeaseExpiredError, StaleFenceError
 from onex_grpc.store import (
     Checkpoint,
     Committed,
