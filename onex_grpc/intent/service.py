@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onex_grpc.store.protocol import IntentStore
 
 _PAGE: Final = 100
+_PAGE_BYTES: Final = 1024 * 1024
 _REDRIVE_AT_ONCE: Final = 500
 _VISIBILITY: Final = 30.0
 
@@ -74,10 +75,10 @@ class IntentQueue(intent_pb2_grpc.IntentQueueServiceServicer):
         rows = await self._store.list_intents(
             IntentState(request.status), _position(request.page_token), size + 1
         )
-        page = rows[:size]
+        page = _fitting(rows[:size])
         return intent_pb2.ListIntentsResponse(
             intents=[_queued(row) for row in page],
-            next_page_token=str(page[-1].sequence) if len(rows) > size else "",
+            next_page_token=str(page[-1].sequence) if len(rows) > len(page) else "",
         )
 
     async def RedriveIntents(
@@ -138,6 +139,16 @@ def _position(page_token: str) -> int:
             Violation("page_token", "is not one that this queue gave; start without one")
         )
     return int(page_token)
+
+
+def _fitting(rows: Sequence[StoredIntent]) -> Sequence[StoredIntent]:
+    """The first of the rows, as many as make no page too large for a message; one at least."""
+    size = 0
+    for index, row in enumerate(rows):
+        size += len(row.payload) + len(row.last_error)
+        if index and size > _PAGE_BYTES:
+            return rows[:index]
+    return rows
 
 
 def _queued(row: StoredIntent) -> intent_pb2.QueuedIntent:

@@ -562,7 +562,7 @@ class ListIntentsRequest(_message.Message):
     status: Global___IntentStatus.ValueType
     """status selects the intents: PENDING, IN_FLIGHT, COMPLETED, DEAD or CANCELLED."""
     page_size: _builtins.int
-    """page_size is the largest number of intents: 1 to 1000; 100 where it is 0."""
+    """page_size is the largest number of intents: 1 to 1000; 100 where it is 0. Large intents make shorter pages."""
     page_token: _builtins.str
     """page_token continues a list; empty at first."""
     def __init__(

@@ -312,6 +312,20 @@ async def test_lists_go_page_by_page(bench: QueueBench) -> None:
         )
 
 
+async def test_large_intents_make_short_pages(bench: QueueBench) -> None:
+    """Without: no page of the usual size is small enough for a message."""
+    await bench.emit(*(intent("x" * size) for size in (2_500_000, 900_000, 900_000, 10, 10)))
+    sizes: list[int] = []
+    request = intent_pb2.ListIntentsRequest(status=intent_pb2.INTENT_STATUS_PENDING)
+    while True:
+        page = await bench.stub.ListIntents(request)
+        sizes.append(len(page.intents))
+        if not (token := page.next_page_token):
+            break
+        request.page_token = token
+    assert sizes == [1, 1, 3]
+
+
 async def test_figures(bench: QueueBench) -> None:
     empty = await bench.stub.GetQueueStats(intent_pb2.GetQueueStatsRequest())
     assert not empty.HasField("oldest_pending_age")
