@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, cast
 
+from onex_grpc.rpc.deferred import DeferredStream
 from onex_grpc.rpc.ending import keep_status
 from onex_grpc.rpc.outgoing import ClientMethod, Outgoing
 from onex_grpc.rpc.stream import ClientStream, RawStream
@@ -11,9 +12,9 @@ from onex_grpc.rpc.stream import ClientStream, RawStream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    import grpc
     from google.protobuf.message import Message
 
+    from onex_grpc.rpc.line import Line
     from onex_grpc.rpc.link import Link
     from onex_grpc.rpc.outgoing import Fields, GivenMetadata
 
@@ -51,7 +52,8 @@ class RawStreaming(Protocol):
 class UnaryUnary:
     """A method with one request and one response; the call begins when it is awaited."""
 
-    def __init__(self, link: Link, path: str, bind: Callable[[grpc.aio.Channel], RawUnary]) -> None:
+    def __init__(self, link: Link, path: str, bind: Callable[[Line], RawUnary]) -> None:
+        self._link = link
         self._method = ClientMethod(link.peer, path)
         self._raw = link.bind(bind)
 
@@ -77,6 +79,8 @@ class UnaryUnary:
         outgoing = Outgoing(self._method, request)
         try:
             fields = outgoing.open(timeout, metadata)
+            if self._link.line is None:
+                outgoing.timeout = await self._link.arrive(outgoing.timeout, wait_for_ready)
             response = await self._raw()(
                 request, timeout=outgoing.timeout, metadata=fields, wait_for_ready=wait_for_ready
             )
@@ -89,9 +93,8 @@ class UnaryUnary:
 class Streaming:
     """A method with a stream in it."""
 
-    def __init__(
-        self, link: Link, path: str, bind: Callable[[grpc.aio.Channel], RawStreaming]
-    ) -> None:
+    def __init__(self, link: Link, path: str, bind: Callable[[Line], RawStreaming]) -> None:
+        self._link = link
         self._method = ClientMethod(link.peer, path)
         self._raw = link.bind(bind)
 
@@ -106,6 +109,11 @@ class Streaming:
         outgoing = Outgoing(self._method, first)
         try:
             fields = outgoing.open(timeout, metadata)
+            if self._link.line is None:
+                return ClientStream(
+                    DeferredStream(self._arrive(request, outgoing, fields, wait_for_ready)),
+                    outgoing,
+                )
             raw = self._raw()(
                 request, timeout=outgoing.timeout, metadata=fields, wait_for_ready=wait_for_ready
             )
@@ -113,6 +121,18 @@ class Streaming:
             outgoing.fail(error)
         keep_status(raw)
         return ClientStream(raw, outgoing)
+
+    async def _arrive(
+        self,
+        request: Message | Requests | None,
+        outgoing: Outgoing,
+        fields: Fields,
+        wait_for_ready: bool | None,
+    ) -> RawStream:
+        timeout = await self._link.arrive(outgoing.timeout, wait_for_ready)
+        raw = self._raw()(request, timeout=timeout, metadata=fields, wait_for_ready=wait_for_ready)
+        keep_status(raw)
+        return raw
 
 
 class UnaryStream(Streaming):
@@ -159,13 +179,13 @@ class StubChannel:
         _registered_method: bool = False,
     ) -> UnaryUnary:
         """A method with one request and one response."""
-        write, read, direct = request_serializer, response_deserializer, self._link.direct
+        write, read = request_serializer, response_deserializer
         return UnaryUnary(
             self._link,
             method,
-            lambda channel: (
-                direct.method(channel, method, write, read)
-                or channel.unary_unary(method, write, read)
+            lambda line: (
+                line.direct.method(line.channel, method, write, read)
+                or line.channel.unary_unary(method, write, read)
             ),
         )
 
@@ -180,9 +200,9 @@ class StubChannel:
         return UnaryStream(
             self._link,
             method,
-            lambda channel: cast(
+            lambda line: cast(
                 "RawStreaming",
-                channel.unary_stream(method, request_serializer, response_deserializer),
+                line.channel.unary_stream(method, request_serializer, response_deserializer),
             ),
         )
 
@@ -197,9 +217,9 @@ class StubChannel:
         return StreamRequest(
             self._link,
             method,
-            lambda channel: cast(
+            lambda line: cast(
                 "RawStreaming",
-                channel.stream_unary(method, request_serializer, response_deserializer),
+                line.channel.stream_unary(method, request_serializer, response_deserializer),
             ),
         )
 
@@ -214,8 +234,8 @@ class StubChannel:
         return StreamRequest(
             self._link,
             method,
-            lambda channel: cast(
+            lambda line: cast(
                 "RawStreaming",
-                channel.stream_stream(method, request_serializer, response_deserializer),
+                line.channel.stream_stream(method, request_serializer, response_deserializer),
             ),
         )

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeVar, cast
+from types import MappingProxyType
+from typing import Final, Self, TypeVar, cast
 
 import grpc
 
-from onex_grpc.errors import TargetNotFoundError
+from onex_grpc.contract.node import parse_target
+from onex_grpc.errors import ContractValidationError, TargetNotFoundError
 from onex_grpc.rpc import limits
 from onex_grpc.rpc.callables import StubChannel
+from onex_grpc.rpc.directory import Directory
 from onex_grpc.rpc.endpoints import endpoints_of
+from onex_grpc.rpc.follower import Follower
 from onex_grpc.rpc.link import Link
 from onex_grpc.rpc.local import LocalServer
 from onex_grpc.rpc.outgoing import Peer
+from onex_grpc.rpc.places import Places
 from onex_grpc.rpc.tls import CertificateFiles, ClientTls, channel_credentials
 from onex_grpc.telemetry import NO_TELEMETRY, Telemetry
 
 S = TypeVar("S")
 StubType = Callable[[grpc.aio.Channel], S]
+_NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
+_REGISTRY: Final = "orchestrator"
+_MOST_LINKS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +50,17 @@ class Mesh:
     A call takes correlation id, lease, epoch, deadline and trace from the call that the running
     code serves (`current_call`); one from outside takes the correlation id of its message, or a
     new one. A node that cannot be reached fails the call at once, unless it says `wait_for_ready`.
+
+    Where a node is, the addresses say; else the registry, whose changes are followed; else the
+    defaults.
     """
 
     def __init__(
         self,
-        addresses: Mapping[str, str | LocalServer],
+        addresses: Mapping[str, str | LocalServer] = _NOWHERE,
         *,
+        registry: str | Sequence[str] | Directory | None = None,
+        defaults: Mapping[str, str] = _NOWHERE,
         caller: str = "",
         telemetry: Telemetry = NO_TELEMETRY,
         tls: ClientTls | None = None,
@@ -57,6 +71,9 @@ class Mesh:
         Args:
             addresses: by `kind` or `kind/name`: `host:port`, the server in this process, or the
                 endpoints of several processes that serve the node, with commas between them.
+            registry: orchestrators at which nodes register: `host:port`, several with commas
+                between them or as a list; or a directory that somebody else fills.
+            defaults: addresses by kind, for nodes that are not found otherwise.
             caller: the calling node as `kind/name`; empty for a program that is none.
             telemetry: where spans and durations go.
             tls: certificates of the connections; None connects without TLS.
@@ -66,20 +83,39 @@ class Mesh:
             ConfigurationError: for certificates that cannot be used, and for several endpoints that
                 are not IP addresses.
         """
-        self._addresses = dict(addresses)
-        self._endpoints = {
-            target: endpoints_of(address)
-            for target, address in addresses.items()
-            if isinstance(address, str)
-        }
         self._caller = caller
         self._telemetry = telemetry
         self._tls = tls
         self._options = options or ClientOptions()
-        self._links: dict[str, Link] = {}
-        self._stubs: dict[tuple[object, str], object] = {}
         if tls is not None:
             _files(tls)
+        self._follower: Follower | None = None
+        self._places: Places | None = None
+        self._unlisten: Callable[[], None] | None = None
+        # Without a registry, nothing goes before the defaults but an address of the kind.
+        self._addresses = {**addresses} if registry else {**defaults, **addresses}
+        for address in self._addresses.values():
+            if isinstance(address, str):
+                endpoints_of(address)
+        if registry:
+            self._look_up(registry, defaults)
+        self._links: dict[str, Link] = {}
+        self._stubs: dict[tuple[object, str], object] = {}
+        # Whoever has a stub keeps its link, whether or not it is among those above.
+        self._moving: weakref.WeakSet[Link] = weakref.WeakSet()
+
+    def _look_up(
+        self, registry: str | Sequence[str] | Directory, defaults: Mapping[str, str]
+    ) -> None:
+        if isinstance(registry, Directory):
+            directory = registry
+        else:
+            at = registry if isinstance(registry, str) else ",".join(registry)
+            directory = Directory(f"the registry at {at}")
+            mesh = Mesh({_REGISTRY: at}, caller=self._caller, tls=self._tls, options=self._options)
+            self._follower = Follower(mesh, directory)
+        self._places = Places(directory, defaults)
+        self._unlisten = directory.listen(self._move)
 
     def stub(self, stub_type: StubType[S], target: str) -> S:
         """A generated stub whose methods call a target; the same one each time.
@@ -90,7 +126,8 @@ class Mesh:
                 kind that have none of their own, and a bare kind finds the only node of it.
 
         Raises:
-            TargetNotFoundError: for an unknown target; names those that are known.
+            TargetNotFoundError: for an unknown target; names those that are known. With a registry
+                only for what is no target: whether a node is there, each call finds out.
         """
         # By where it leads: a target may be any client's word, and the cache must not grow with it.
         key = (stub_type, self._resolve(target))
@@ -101,8 +138,11 @@ class Mesh:
 
     def has_several(self, target: str) -> bool:
         """Whether several processes may serve a target; raises TargetNotFoundError."""
-        endpoints = self._endpoints.get(self._resolve(target))
-        return endpoints is not None and bool(endpoints.options)
+        resolved = self._resolve(target)
+        address = self._addresses.get(resolved)
+        if address is None:
+            return True
+        return isinstance(address, str) and bool(endpoints_of(address).options)
 
     def _resolve(self, target: str) -> str:
         if target in self._addresses:
@@ -113,6 +153,8 @@ class Mesh:
         of_kind = [name for name in self._addresses if name.startswith(f"{target}/")]
         if len(of_kind) == 1:
             return of_kind[0]
+        if not of_kind and self._places is not None and _is_target(target):
+            return target
         known = ", ".join(sorted(of_kind or self._addresses)) or "none"
         problem = "names more than one node" if of_kind else "is not a node of this mesh"
         raise TargetNotFoundError(
@@ -121,8 +163,19 @@ class Mesh:
 
     def _link(self, target: str) -> Link:
         if target not in self._links:
-            self._links[target] = self._connect(target, self._addresses[target])
+            if self._follower is not None:
+                self._follower.start()
+            self._make_room()
+            self._links[target] = self._connect(target, self._addresses.get(target, ""))
         return self._links[target]
+
+    def _make_room(self) -> None:
+        """Forgets links of the registry's nodes; those whose stubs are in use connect again."""
+        if len(self._links) < _MOST_LINKS:
+            return
+        for target in [target for target in self._links if target not in self._addresses]:
+            self._links.pop(target).leave()
+        self._stubs = {key: stub for key, stub in self._stubs.items() if key[1] in self._links}
 
     def _connect(self, target: str, address: str | LocalServer) -> Link:
         peer = Peer(
@@ -134,18 +187,29 @@ class Mesh:
         )
         if isinstance(address, LocalServer):
             local = cast("grpc.aio.Channel", address.channel())
-            return Link(peer, lambda: local)
-        at = self._endpoints[target]
-        if (tls := self._tls) is None:
-            options = limits.client_options(self._options.message_bytes, "") + at.options
-            return Link(peer, lambda: grpc.aio.insecure_channel(at.target, options))
-        options = limits.client_options(self._options.message_bytes, tls.server_name) + at.options
-        files = _files(tls)
-        return Link(
+            return Link(peer, lambda _: local)
+        files = None if self._tls is None else _files(self._tls)
+        link = Link(
             peer,
-            lambda: grpc.aio.secure_channel(at.target, channel_credentials(files), options),
+            lambda address: self._channel(address, files),
             files,
+            None if address else self._places,
         )
+        if not address:
+            self._moving.add(link)
+        return link
+
+    def _channel(self, address: str, files: CertificateFiles | None) -> grpc.aio.Channel:
+        at = endpoints_of(address)
+        server_name = "" if self._tls is None else self._tls.server_name
+        options = limits.client_options(self._options.message_bytes, server_name) + at.options
+        if files is None:
+            return grpc.aio.insecure_channel(at.target, options)
+        return grpc.aio.secure_channel(at.target, channel_credentials(files), options)
+
+    def _move(self) -> None:
+        for link in list(self._moving):
+            link.move()
 
     async def __aenter__(self) -> Self:
         return self
@@ -155,10 +219,24 @@ class Mesh:
 
     async def close(self) -> None:
         """Closes all connections; calls in flight fail. The end of an `async with` does so, too."""
-        links, self._links = list(self._links.values()), {}
+        if self._unlisten is not None:
+            self._unlisten()
+            self._unlisten = None
+        if self._follower is not None:
+            await self._follower.close()
+        links = {*self._links.values(), *self._moving}
+        self._links = {}
         self._stubs.clear()
         for link in links:
             await link.close()
+
+
+def _is_target(target: str) -> bool:
+    try:
+        parse_target(target)
+    except ContractValidationError:
+        return False
+    return True
 
 
 def _files(tls: ClientTls) -> CertificateFiles:

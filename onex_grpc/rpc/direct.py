@@ -126,6 +126,11 @@ class DirectCalls:
     def __init__(self) -> None:
         self._in_flight: set[_Call] = set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call is in flight."""
+        return bool(self._in_flight)
+
     def method(
         self,
         channel: grpc.aio.Channel,

@@ -1,11 +1,13 @@
-"""The connection to one target: its channel, made anew when the certificates are replaced."""
+"""The connection to one target, made anew when its certificates or its place are replaced."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from onex_grpc.rpc.direct import DirectCalls
+from onex_grpc.errors import DeadlineExceededError, NodeUnavailableError
+from onex_grpc.rpc.line import Line, Retired
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     import grpc
 
     from onex_grpc.rpc.outgoing import Peer
+    from onex_grpc.rpc.places import Places
     from onex_grpc.rpc.tls import CertificateFiles
 
 C = TypeVar("C")
@@ -24,28 +27,37 @@ class Link:
 
     Attributes:
         peer: who is at its other end.
-        direct: unary methods that pass grpc.aio by.
+        line: the present channel; None while it is not known where the target is.
     """
 
     def __init__(
         self,
         peer: Peer,
-        connect: Callable[[], grpc.aio.Channel],
+        connect: Callable[[str], grpc.aio.Channel],
         files: CertificateFiles | None = None,
+        places: Places | None = None,
     ) -> None:
+        """Connects, unless the place is to be found when the target is first called.
+
+        Args:
+            peer: who is at its other end, and where.
+            connect: makes a channel to an address.
+            files: the certificates of the channel.
+            places: where the target is, from time to time elsewhere; None for always `peer`'s.
+        """
         self.peer = peer
-        self.direct = DirectCalls()
-        self.channel = connect()
+        self.line: Line | None = None if places is not None else Line(connect(peer.address))
         self._connect = connect
         self._files = files
+        self._places = places
         self._look_at = 0.0
-        # Calls in flight go on over the channel on which they began; idle channels disconnect.
-        self._retired: list[grpc.aio.Channel] = []
+        # Calls in flight go on over the channel on which they began.
+        self._retired = Retired()
 
-    def bind(self, make: Callable[[grpc.aio.Channel], C]) -> Callable[[], C]:
+    def bind(self, make: Callable[[Line], C]) -> Callable[[], C]:
         """A method of the channel, of the present one at each use."""
-        if self._files is None:
-            made = make(self.channel)
+        if self._files is None and self._places is None and self.line is not None:
+            made = make(self.line)
             return lambda: made
         return _Renewing(self, make)
 
@@ -55,27 +67,74 @@ class Link:
         if self._files is None or now < self._look_at:
             return
         self._look_at = now + _LOOK_EVERY
-        if self._files.renewed():
-            self._retired.append(self.channel)
-            self.channel = self._connect()
+        if self.line is not None and self._files.renewed():
+            self._retired.add(self.line)
+            self.line = Line(self._connect(self.peer.address))
+
+    def move(self) -> None:
+        """Lets go of the channel if the target is elsewhere now; the next call finds it there."""
+        if self.line is None or self._places is None:
+            return
+        if self._places.of(self.peer.target) != self.peer.address:
+            self.leave()
+
+    def leave(self) -> None:
+        """Lets go of the channel; the next call looks where the target is."""
+        if self.line is not None:
+            self._retired.add(self.line)
+            self.line = None
+
+    async def arrive(self, timeout: float | None, wait_for_ready: bool | None) -> float | None:
+        """Connects to where the target is.
+
+        Args:
+            timeout: seconds that the call may take.
+            wait_for_ready: whether to wait until the target is somewhere.
+
+        Returns:
+            What is left of the timeout.
+
+        Raises:
+            NodeUnavailableError: when nobody is registered as the target.
+            TargetNotFoundError: for a bare kind that has several nodes.
+            DeadlineExceededError: when the time runs out.
+        """
+        if self._places is None:
+            raise NodeUnavailableError(f"{self.peer} was not called: the mesh is closed")
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(timeout):
+                address = await self._places.find(self.peer.target, wait=bool(wait_for_ready))
+        except TimeoutError:
+            raise DeadlineExceededError(
+                f"{self.peer.target} was not found at {self._places.source} within {timeout:.3f} s"
+            ) from None
+        if self.line is None:
+            self.peer.address = address
+            self.line = Line(self._connect(address))
+        return None if timeout is None else timeout - (time.monotonic() - began)
 
     async def close(self) -> None:
-        """Closes the connection; calls in flight fail."""
-        self.direct.cancel()
-        for channel in (self.channel, *self._retired):
-            await channel.close()
+        """Closes the connection for good; calls in flight fail."""
+        self._places = None
+        if self.line is not None:
+            await self.line.close()
+        await self._retired.close()
 
 
 class _Renewing(Generic[C]):
-    def __init__(self, link: Link, make: Callable[[grpc.aio.Channel], C]) -> None:
+    def __init__(self, link: Link, make: Callable[[Line], C]) -> None:
         self._link = link
         self._make = make
-        self._channel = link.channel
-        self._made = make(link.channel)
+        self._line: Line | None = None
+        self._made: C | None = None
 
     def __call__(self) -> C:
-        self._link.renew()
-        if self._channel is not self._link.channel:
-            self._channel = self._link.channel
-            self._made = self._make(self._channel)
+        link = self._link
+        link.renew()
+        if self._made is None or self._line is not link.line:
+            line = self._line = link.line
+            if line is None:
+                raise NodeUnavailableError(f"{link.peer} was not called: it is not there any more")
+            self._made = line.counted(self._make(line))
         return self._made

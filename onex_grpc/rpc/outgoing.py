@@ -24,6 +24,8 @@ from onex_grpc.rpc.status import DETAILS_KEY, from_status, reason_of
 from onex_grpc.telemetry import Span, SpanKind, names, rpc_attributes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from google.protobuf.message import Message
 
     from onex_grpc.context import CallContext
@@ -54,7 +56,11 @@ GivenMetadata = Sequence[tuple[str, str | bytes]] | None
 
 
 class Peer:
-    """Who is called and by whom: what all calls to one target share."""
+    """Who is called and by whom: what all calls to one target share.
+
+    Attributes:
+        address: where it is; empty as long as that is not known.
+    """
 
     def __init__(
         self,
@@ -72,7 +78,7 @@ class Peer:
         self.default_timeout = default_timeout
 
     def __str__(self) -> str:
-        return f"{self.target} at {self.address}"
+        return f"{self.target} at {self.address}" if self.address else self.target
 
 
 class ClientMethod:
@@ -81,13 +87,27 @@ class ClientMethod:
     def __init__(self, peer: Peer, path: str) -> None:
         self.peer = peer
         self.name = path[1:]
-        self.attributes: dict[str, AttributeValue] = {**rpc_attributes(self.name)}
-        # Of several endpoints, the channel knows which one a call goes to.
-        host, _, port = ("", "", "") if "," in peer.address else peer.address.rpartition(":")
-        self.attributes[names.SERVER_ADDRESS] = host or peer.address
-        if host and port.isdecimal():
-            self.attributes[names.SERVER_PORT] = int(port)
+        self._address = ""
+        self._attributes: dict[str, AttributeValue] = {**rpc_attributes(self.name)}
         self._correlation: dict[type, CorrelationField] = {}
+
+    @property
+    def attributes(self) -> Mapping[str, AttributeValue]:
+        """Those of a call's span."""
+        if self._address is not self.peer.address:
+            self._attributes = self._describe(self.peer.address)
+        return self._attributes
+
+    def _describe(self, address: str) -> dict[str, AttributeValue]:
+        self._address = address
+        found: dict[str, AttributeValue] = {**rpc_attributes(self.name)}
+        # Of several endpoints, the channel knows which one a call goes to.
+        host, _, port = ("", "", "") if "," in address else address.rpartition(":")
+        if address:
+            found[names.SERVER_ADDRESS] = host or address
+        if host and port.isdecimal():
+            found[names.SERVER_PORT] = int(port)
+        return found
 
     def correlation_of(self, request: Message | None) -> str:
         """The correlation id of a call from outside any: its message's, or a new one."""

@@ -1,0 +1,64 @@
+"""Where the targets are that no setting names: in the registry, else at the default ports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onex_grpc.errors import NodeUnavailableError, TargetNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onex_grpc.rpc.directory import Directory
+
+
+class Places:
+    """Finds targets in a directory.
+
+    Args:
+        directory: who is where.
+        defaults: addresses by kind, for nodes that nobody ever registered.
+    """
+
+    def __init__(self, directory: Directory, defaults: Mapping[str, str]) -> None:
+        self._directory = directory
+        self._defaults = defaults
+
+    @property
+    def source(self) -> str:
+        """The registry, for messages."""
+        return self._directory.source
+
+    def of(self, target: str) -> str:
+        """Where a target is now; empty where it is nowhere."""
+        try:
+            found = self._directory.find(target)
+        except TargetNotFoundError:
+            return ""
+        return found or self._default(target)
+
+    async def find(self, target: str, *, wait: bool) -> str:
+        """Where a target is, as soon as there is a picture; with `wait`, as soon as it is there.
+
+        Raises:
+            NodeUnavailableError: when nobody is registered as the target.
+            TargetNotFoundError: for a bare kind that has several nodes.
+        """
+        directory = self._directory
+        await directory.wait_first()
+        while not (found := directory.find(target) or self._default(target)):
+            if not wait:
+                known = ", ".join(directory.names()) or "nobody"
+                raise NodeUnavailableError(
+                    f"nobody is registered as {target!r} at {directory.source}; there are: {known}",
+                    context={"target": target},
+                )
+            await directory.wait_change()
+        return found
+
+    def _default(self, target: str) -> str:
+        default = self._defaults.get(target.partition("/")[0], "")
+        # Who was there and left is not at the port of whoever happens to have the default.
+        if self._directory.remembers(target) or self._directory.is_taken(default):
+            return ""
+        return default
