@@ -40,6 +40,7 @@ class Router:
 
         Raises:
             TargetNotFoundError: when the mesh has no such node; names those that it has.
+            NodeUnavailableError: when the node has left the mesh's registry.
             ContractValidationError: when the target takes no commands.
         """
         call = self._calls.get(target)
@@ -56,6 +57,8 @@ class Router:
 
     def _connect(self, target: str) -> NodeCall:
         kind = parse_target(target).kind
+        if kind != "orchestrator":
+            self._mesh.require(target)
         if kind == "effect":
             return _effect_call(self._mesh.stub(effect_pb2_grpc.EffectNodeServiceStub, target))
         if kind == "compute":

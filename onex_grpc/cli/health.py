@@ -14,9 +14,9 @@ import msgspec
 from onex.v1 import node_pb2, node_pb2_grpc
 from onex_grpc.contract.node import node_name
 from onex_grpc.rpc.client import Mesh
+from onex_grpc.serve.client_tls import client_tls
 from onex_grpc.serve.config import load_settings
 from onex_grpc.serve.health_client import list_health
-from onex_grpc.serve.process import client_tls
 
 if TYPE_CHECKING:
     from onex_grpc.rpc.tls import ClientTls

@@ -11,6 +11,7 @@ from onex.v1 import (
     lease_pb2_grpc,
     orchestrator_pb2,
     orchestrator_pb2_grpc,
+    registry_pb2_grpc,
 )
 from onex_grpc.action.admission import ActionAdmission
 from onex_grpc.action.executor import ActionExecutor
@@ -23,6 +24,7 @@ from onex_grpc.lease.settings import LeaseSettings
 from onex_grpc.lease.token import sign_token
 from onex_grpc.lease.verifier import TokenVerifier
 from onex_grpc.node.base import Node, Service
+from onex_grpc.registry import Registrations, RegistryServicer, Roll
 from onex_grpc.rpc.calls import CallRuntime
 from onex_grpc.rpc.client import Mesh
 from onex_grpc.store.protocol import Store
@@ -42,6 +44,10 @@ class NodeOrchestrator(Node):
 
     Its container offers the Store, the Mesh, the SigningKey and its TokenVerifier; LeaseSettings,
     Telemetry and CallRuntime where they are not the defaults.
+
+    Attributes:
+        registrations: the nodes that are registered at this process.
+        roll: the nodes that are registered at any process of this node.
     """
 
     kind = common_pb2.NODE_TYPE_ORCHESTRATOR
@@ -56,6 +62,8 @@ class NodeOrchestrator(Node):
         observed = container.has_service(Telemetry)
         key = container.get_service(SigningKey)
         self._store = container.get_service(Store)
+        self.registrations = Registrations(self._store, settings.ttl)
+        self.roll = Roll(self._store)
         self._leases = LeaseServicer(self._store, key, settings)
         self._keeper = LeaseKeeper(self._store, lambda grant: sign_token(key, grant, time.time()))
         router = Router(container.get_service(Mesh))
@@ -113,10 +121,11 @@ class NodeOrchestrator(Node):
         return await self._actions.execute(request)
 
     def services(self) -> Sequence[Service]:
-        """OrchestratorNodeService, WorkflowService, LeaseService and EventBusService."""
+        """OrchestratorNodeService, WorkflowService, and the services of the mechanisms."""
         served = self.container.has_service(CallRuntime)
-        runtime = self.container.get_service(CallRuntime) if served else None
-        events = EventBus(self._store, runtime.until_draining if runtime else None)
+        draining = self.container.get_service(CallRuntime).until_draining if served else None
+        events = EventBus(self._store, draining)
+        registry = RegistryServicer(self.registrations, self.roll, draining)
         return (
             Service.of(
                 orchestrator_pb2_grpc.add_OrchestratorNodeServiceServicer_to_server,
@@ -128,10 +137,13 @@ class NodeOrchestrator(Node):
             ),
             Service.of(lease_pb2_grpc.add_LeaseServiceServicer_to_server, self._leases),
             Service.of(event_pb2_grpc.add_EventBusServiceServicer_to_server, events),
+            Service.of(registry_pb2_grpc.add_RegistryServiceServicer_to_server, registry),
         )
 
     async def start(self) -> None:
         """Goes on with the workflows that nobody works on, now and whenever there are such."""
+        await self.roll.start()
+        self.registrations.start()
         await self.engine.resume_all()
         self.engine.keep_resuming()
 
@@ -140,6 +152,8 @@ class NodeOrchestrator(Node):
         await self.engine.close()
         await self._actions.close()
         await self._keeper.close()
+        await self.registrations.close()
+        await self.roll.close()
 
 
 class _OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorNodeServiceServicer):

@@ -136,6 +136,16 @@ class Mesh:
             self._stubs[key] = stub_type(cast("grpc.aio.Channel", channel))
         return cast("S", self._stubs[key])
 
+    def require(self, target: str) -> None:
+        """Refuses a target that cannot be called now; one that has an address is not tried.
+
+        Raises:
+            TargetNotFoundError: for an unknown target; names those that are known.
+            NodeUnavailableError: for one that has left the registry.
+        """
+        if self._resolve(target) not in self._addresses and self._places is not None:
+            self._places.require(target)
+
     def has_several(self, target: str) -> bool:
         """Whether several processes may serve a target; raises TargetNotFoundError."""
         resolved = self._resolve(target)

@@ -28,11 +28,13 @@ class Directory:
     Attributes:
         source: which registry it is, for messages.
         nodes: the processes of the picture.
+        told: whether there has been a picture.
     """
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.nodes: Sequence[registry_pb2.RegisteredNode] = ()
+        self.told = False
         self._places: Mapping[str, str] = {}
         self._taken: frozenset[str] = frozenset()
         self._remembered: set[str] = set()
@@ -48,6 +50,7 @@ class Directory:
             by_name[node_name(node.node)].add(node.address)
         places = {name: await _place(addresses) for name, addresses in by_name.items()}
         self.nodes = nodes
+        self.told = True
         self._places = places
         self._taken = frozenset(node.address for node in nodes)
         self._remember(places)

@@ -33,13 +33,15 @@ def common_options(message_bytes: int) -> list[Option]:
 
 
 def server_options(message_bytes: int) -> list[Option]:
-    """Options of a server; its keepalive allows that of `client_options`."""
+    """Options of a server: its pings find a client whose machine is gone within half a minute, and
+    allow those of `client_options`.
+    """
     return [
         *common_options(message_bytes),
         # On by default, a second server on the same port would silently take half of the calls.
         ("grpc.so_reuseport", 0),
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         # Without these two, a client that pings as ours does is sent away (too_many_pings).
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),

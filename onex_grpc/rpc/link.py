@@ -28,6 +28,7 @@ class Link:
     Attributes:
         peer: who is at its other end.
         line: the present channel; None while it is not known where the target is.
+        files: the certificates of the channel, if it has any.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Link:
         self.peer = peer
         self.line: Line | None = None if places is not None else Line(connect(peer.address))
         self._connect = connect
-        self._files = files
+        self.files = files
         self._places = places
         self._look_at = 0.0
         # Calls in flight go on over the channel on which they began.
@@ -56,7 +57,7 @@ class Link:
 
     def bind(self, make: Callable[[Line], C]) -> Callable[[], C]:
         """A method of the channel, of the present one at each use."""
-        if self._files is None and self._places is None and self.line is not None:
+        if self.files is None and self._places is None and self.line is not None:
             made = make(self.line)
             return lambda: made
         return _Renewing(self, make)
@@ -64,10 +65,10 @@ class Link:
     def renew(self) -> None:
         """Connects anew if the certificates were replaced; looks once a second."""
         now = time.monotonic()
-        if self._files is None or now < self._look_at:
+        if self.files is None or now < self._look_at:
             return
         self._look_at = now + _LOOK_EVERY
-        if self.line is not None and self._files.renewed():
+        if self.line is not None and self.files.renewed():
             self._retired.add(self.line)
             self.line = Line(self._connect(self.peer.address))
 
@@ -95,8 +96,9 @@ class Link:
             What is left of the timeout.
 
         Raises:
-            NodeUnavailableError: when nobody is registered as the target.
-            TargetNotFoundError: for a bare kind that has several nodes.
+            NodeUnavailableError: when the target has left, or the registry does not answer.
+            TargetNotFoundError: when nobody ever registered as the target, or several nodes of the
+                bare kind.
             DeadlineExceededError: when the time runs out.
         """
         if self._places is None:
@@ -131,7 +133,8 @@ class _Renewing(Generic[C]):
 
     def __call__(self) -> C:
         link = self._link
-        link.renew()
+        if link.files is not None:
+            link.renew()
         if self._made is None or self._line is not link.line:
             line = self._line = link.line
             if line is None:

@@ -9,6 +9,7 @@ from onex_grpc.errors import NodeUnavailableError, TargetNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onex_grpc.errors import OnexError
     from onex_grpc.rpc.directory import Directory
 
 
@@ -37,24 +38,48 @@ class Places:
             return ""
         return found or self._default(target)
 
+    def require(self, target: str) -> None:
+        """Refuses a target that is nowhere now.
+
+        Raises:
+            TargetNotFoundError: for one that was never there, and for a bare kind that has several
+                nodes.
+            NodeUnavailableError: for one that was, and while nobody can be asked.
+        """
+        if not (self._directory.find(target) or self._default(target)):
+            raise self._missing(target)
+
     async def find(self, target: str, *, wait: bool) -> str:
         """Where a target is, as soon as there is a picture; with `wait`, as soon as it is there.
 
         Raises:
-            NodeUnavailableError: when nobody is registered as the target.
-            TargetNotFoundError: for a bare kind that has several nodes.
+            TargetNotFoundError, NodeUnavailableError: as `require`.
         """
         directory = self._directory
         await directory.wait_first()
         while not (found := directory.find(target) or self._default(target)):
             if not wait:
-                known = ", ".join(directory.names()) or "nobody"
-                raise NodeUnavailableError(
-                    f"nobody is registered as {target!r} at {directory.source}; there are: {known}",
-                    context={"target": target},
-                )
+                raise self._missing(target)
             await directory.wait_change()
         return found
+
+    def _missing(self, target: str) -> OnexError:
+        directory, context = self._directory, {"target": target}
+        if not directory.told:
+            return NodeUnavailableError(
+                f"nobody says where {target!r} is: {directory.source} cannot be reached",
+                context=context,
+            )
+        known = ", ".join(directory.names()) or "nobody"
+        if directory.remembers(target):
+            return NodeUnavailableError(
+                f"{target!r} has left {directory.source}; there are: {known}", context=context
+            )
+        return TargetNotFoundError(
+            f"target {target!r} is not a node of this mesh: it never registered at "
+            f"{directory.source}; there are: {known}",
+            context=context,
+        )
 
     def _default(self, target: str) -> str:
         default = self._defaults.get(target.partition("/")[0], "")

@@ -140,6 +140,11 @@ class NodeHost:
             return host
         raise AssertionError("an exit stack swallows nothing")
 
+    @property
+    def description(self) -> node_pb2.NodeDescriptor:
+        """The node as it is served; complete once it was started."""
+        return self._described.descriptor
+
     def services(self) -> list[Service]:
         """What a server adds: the node's own services and NodeService."""
         about = Service.of(node_pb2_grpc.add_NodeServiceServicer_to_server, self._described)

@@ -22,5 +22,10 @@ def instance_name(settings: Settings) -> str:
     """
     if settings.instance or not settings.store.startswith(_SHARED):
         return settings.instance
+    return fresh_name()
+
+
+def fresh_name() -> str:
+    """A name that no other process has."""
     host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:_LONGEST_HOST]
     return f"{host or 'host'}-{os.getpid()}-{secrets.token_hex(4)}"

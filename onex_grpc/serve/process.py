@@ -16,7 +16,9 @@ from onex_grpc.errors import OnexError
 from onex_grpc.rpc.calls import CallRuntime
 from onex_grpc.rpc.client import ClientOptions, Mesh
 from onex_grpc.rpc.server import Server, ServerOptions
-from onex_grpc.rpc.tls import ClientTls, ServerTls
+from onex_grpc.rpc.tls import ServerTls
+from onex_grpc.serve.client_tls import client_tls
+from onex_grpc.serve.discovery import Discovery
 from onex_grpc.serve.faults import describe_fault
 from onex_grpc.serve.health import add_health
 from onex_grpc.serve.host import NodeHost, named
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from onex_grpc.node.base import Node
+    from onex_grpc.registry import Member
     from onex_grpc.serve.settings import Settings, TlsSettings
 
 _log = logging.getLogger(__name__)
@@ -75,7 +78,9 @@ async def run(node_class: type[Node], settings: Settings) -> None:
             telemetry = Telemetry.from_environment(node=name)
             resources.push_async_callback(telemetry.shutdown, _FLUSH_SECONDS)
             telemetry.install()
-            mesh = _make_mesh(settings, name, telemetry)
+            discovery = Discovery(settings, kind, name)
+            resources.push_async_callback(discovery.close)
+            mesh = _make_mesh(settings, name, telemetry, discovery)
             resources.push_async_callback(mesh.close)
             runtime = CallRuntime(node=name, telemetry=telemetry)
             host = await _unless(stopped, NodeHost.create(node_class, settings, runtime, mesh))
@@ -88,9 +93,34 @@ async def run(node_class: type[Node], settings: Settings) -> None:
                 server.add(service.register, service.servicer)
             resources.push_async_callback(server.drain, settings.drain_grace)
             port = await server.start()
+            discovery.start(host.node)
             await host.start(server.services)
+            member = await discovery.member(host, port)
             click.echo(f"serving {name} on {settings.host}:{port}")
-            await stopped.wait()
+            if member is None:
+                await stopped.wait()
+            else:
+                # First of all, so that others call it no more when it begins to refuse them.
+                server.on_drain.insert(0, member.leave)
+                await _be_member(member, stopped)
+
+
+async def _be_member(member: Member, stopped: asyncio.Event) -> None:
+    """Registers, and returns when the process is told to stop.
+
+    Raises:
+        StoreInUseError: when the registry refuses it, now or later.
+    """
+    member.start()
+    stopping = asyncio.ensure_future(stopped.wait())
+    refused = asyncio.ensure_future(member.refused())
+    try:
+        await asyncio.wait((stopping, refused), return_when=asyncio.FIRST_COMPLETED)
+        if refused.done():
+            raise refused.result()
+    finally:
+        stopping.cancel()
+        refused.cancel()
 
 
 async def _unless(
@@ -108,9 +138,11 @@ async def _unless(
         await asyncio.gather(made, stopping, return_exceptions=True)
 
 
-def _make_mesh(settings: Settings, name: str, telemetry: Telemetry) -> Mesh:
+def _make_mesh(settings: Settings, name: str, telemetry: Telemetry, discovery: Discovery) -> Mesh:
     return Mesh(
         settings.mesh_addresses(),
+        registry=discovery.directory,
+        defaults=settings.default_addresses(),
         caller=name,
         telemetry=telemetry,
         tls=None if settings.tls is None else client_tls(settings.tls),
@@ -131,10 +163,3 @@ def _server_options(settings: Settings, kind: str) -> ServerOptions:
 def _server_tls(tls: TlsSettings) -> ServerTls:
     client_ca = Path(tls.ca) if tls.mode == "mtls" else None
     return ServerTls(Path(tls.cert), Path(tls.key), client_ca)
-
-
-def client_tls(tls: TlsSettings) -> ClientTls:
-    """The client's side of a process's TLS."""
-    if tls.mode == "tls":
-        return ClientTls(Path(tls.ca), server_name=tls.server_name)
-    return ClientTls(Path(tls.ca), Path(tls.cert), Path(tls.key), tls.server_name)

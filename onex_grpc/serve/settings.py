@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from onex_grpc.contract.address import address_fault, is_wildcard
 from onex_grpc.contract.node import INSTANCE_PATTERN, KIND_ORDER, Target, parse_target
 from onex_grpc.effect.settings import TargetSettings
 from onex_grpc.errors import ConfigurationError, ContractValidationError
@@ -126,8 +127,11 @@ class Settings(_Section, frozen=True, kw_only=True):
         lease_check: `token` judges a call's lease by its token; `online` also asks the orchestrator
             for each call of an effect, compute or reducer node.
         addresses: where the other nodes are, as `host:port` by `kind` or `kind/name`, or a list of
-            them where several processes serve the node; the default ports on loopback for kinds
-            that are not named.
+            them where several processes serve the node.
+        registry: the orchestrators at which the process registers, and by which it finds the nodes
+            without an address: `host:port`, or a list of them; none where empty. What neither has
+            is at the default ports on loopback. An orchestrator has a registry of its own.
+        advertise: `host:port` at which others reach the process; where it serves if empty.
         tls: encryption; none where absent.
         limits: what the process bears.
         lease: durations of leases.
@@ -150,6 +154,8 @@ class Settings(_Section, frozen=True, kw_only=True):
     require_lease: bool = False
     lease_check: Literal["token", "online"] = "token"
     addresses: dict[str, str | list[str]] = {}
+    registry: str | list[str] = ""
+    advertise: str = ""
     tls: TlsSettings | None = None
     limits: LimitSettings = LimitSettings()
     lease: LeaseSettings = LeaseSettings()
@@ -168,17 +174,16 @@ class Settings(_Section, frozen=True, kw_only=True):
 
         for name, address in self.addresses.items():
             _check_node("addresses", name)
-            endpoints = _endpoints(address)
-            for each in endpoints:
-                if not _ADDRESS.fullmatch(each) or int(each.rpartition(":")[2]) > _MAX_PORT:
-                    raise ConfigurationError(
-                        f"addresses: {each!r} of {name} is not host:port, such as 127.0.0.1:50053"
-                    )
-            if len(endpoints) > 1 and self.tls is not None and not self.tls.server_name:
+            self._check_endpoints("addresses", f" of {name}", address)
+        if self.registry:
+            self._check_endpoints("registry", "", self.registry)
+            if is_wildcard(self.host) and not self.advertise:
                 raise ConfigurationError(
-                    f"addresses: {name} has several endpoints; with [tls] name in server_name what "
-                    "their certificates have in common"
+                    f"advertise: host {self.host} is every interface, and nobody can connect to "
+                    "that; set advertise to the host:port that others reach"
                 )
+        if self.advertise and (fault := address_fault(self.advertise)):
+            raise ConfigurationError(f"advertise: {fault}")
         for queue in self.queues:
             if _check_node("queues", queue).kind != "reducer":
                 raise ConfigurationError(
@@ -186,6 +191,19 @@ class Settings(_Section, frozen=True, kw_only=True):
                 )
         if len(set(self.queues)) != len(self.queues):
             raise ConfigurationError(f"queues: {self.queues} names one twice; name each once")
+
+    def _check_endpoints(self, key: str, whose: str, address: str | list[str]) -> None:
+        endpoints = _endpoints(address)
+        for each in endpoints:
+            if not _ADDRESS.fullmatch(each) or int(each.rpartition(":")[2]) > _MAX_PORT:
+                raise ConfigurationError(
+                    f"{key}: {each!r}{whose} is not host:port, such as 127.0.0.1:50053"
+                )
+        if len(endpoints) > 1 and self.tls is not None and not self.tls.server_name:
+            raise ConfigurationError(
+                f"{key}:{whose.removeprefix(' of')} has several endpoints; with [tls] name in "
+                "server_name what their certificates have in common"
+            )
 
     def __repr__(self) -> str:
         # The store's address may hold a password.
@@ -197,13 +215,19 @@ class Settings(_Section, frozen=True, kw_only=True):
         return DEFAULT_PORTS[kind] if self.port is None else self.port
 
     def mesh_addresses(self) -> dict[str, str]:
-        """Where the nodes of the mesh are, defaults included."""
+        """Where the nodes are that have an address in the settings."""
+        return {name: ",".join(_endpoints(at)) for name, at in self.addresses.items()}
+
+    def default_addresses(self) -> dict[str, str]:
+        """The default ports of the kinds of which no node has an address in the settings."""
         named = {target.partition("/")[0] for target in self.addresses}
-        defaults = {
+        return {
             kind: f"127.0.0.1:{port}" for kind, port in DEFAULT_PORTS.items() if kind not in named
         }
-        given = {name: ",".join(_endpoints(at)) for name, at in self.addresses.items()}
-        return defaults | given
+
+    def registry_address(self) -> str:
+        """The registry as a channel takes it; empty where there is none."""
+        return ",".join(_endpoints(self.registry)) if self.registry else ""
 
 
 def _endpoints(address: str | list[str]) -> list[str]:

@@ -128,6 +128,10 @@ class WorkflowEngine:
         """From now on looks once a ttl for workflows whose holder is gone."""
         self._recovery.start()
 
+    def reconsider_all(self) -> None:
+        """Tries the workflows again that could not go on: a node has come that they may need."""
+        self._recovery.reconsider_all()
+
     def abandon(self, workflow_id: str) -> None:
         """Stops running a workflow that an action has ended; those who wait get what it came to."""
         active = self._running.get(workflow_id)

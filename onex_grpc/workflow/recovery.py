@@ -71,6 +71,12 @@ class Recovery:
         """Forgets that a workflow could not go on: what it goes on from has changed."""
         self._given_up.discard(workflow_id)
 
+    def reconsider_all(self) -> None:
+        """Forgets what could not go on, and looks soon: it may be able to now."""
+        if self._given_up:
+            self._given_up.clear()
+            self._hurried.set()
+
     async def close(self) -> None:
         """Ends it."""
         if self._running is not None:

@@ -492,13 +492,6 @@ REFUSED: Final[dict[str, Refused]] = {
     "RegisteredNode.store_id": refuse(registering, "node.store_id", "mine"),
     "RegisteredNode.registered_at": refuse(registering, "node.registered_at", ...),
     "RegisterNodeRequest.node": refuse(registering, "node", None),
-    "RegisterNodeResponse.registered_at": refuse(
-        registry_pb2.RegisterNodeResponse, "registered_at.nanos", -1, "registered_at"
-    ),
-    **{
-        f"{told.DESCRIPTOR.name}.nodes": Refused(told, lambda m: m.nodes.add(), "nodes[0].address")
-        for told in (registry_pb2.ListNodesResponse, registry_pb2.WatchNodesResponse)
-    },
     **{
         f"{asked().DESCRIPTOR.name}.{field}": refuse(asked, field, value)
         for asked in (registry_pb2.ListNodesRequest, registry_pb2.WatchNodesRequest)

@@ -55,10 +55,11 @@ def test_settings_take_text_and_lists() -> None:
         "compute": "127.0.0.1:1, 127.0.0.1:2",
         "reducer/orders": ["127.0.0.1:3", "127.0.0.1:4"],
     }
-    addresses = Settings(addresses=given).mesh_addresses()
+    settings = Settings(addresses=given)
+    addresses = settings.mesh_addresses()
     assert addresses["compute"] == "127.0.0.1:1,127.0.0.1:2"
     assert addresses["reducer/orders"] == "127.0.0.1:3,127.0.0.1:4"
-    assert addresses["effect"] == "127.0.0.1:50051"
+    assert settings.default_addresses()["effect"] == "127.0.0.1:50051"
 
 
 def test_process_on_a_shared_store_has_a_name_of_its_own() -> None:

@@ -62,8 +62,8 @@ def test_variable_goes_before_file_and_flag_before_variable(tmp_path: Path) -> N
 def test_kinds_without_an_address_are_on_this_machine(tmp_path: Path) -> None:
     settings = load(tmp_path, '[addresses]\n"reducer/orders" = "db:7000"')
 
-    assert settings.mesh_addresses() == {
-        "reducer/orders": "db:7000",
+    assert settings.mesh_addresses() == {"reducer/orders": "db:7000"}
+    assert settings.default_addresses() == {
         "effect": "127.0.0.1:50051",
         "compute": "127.0.0.1:50052",
         "orchestrator": "127.0.0.1:50054",
