@@ -53,6 +53,9 @@ class Mesh:
 
     Where a node is, the addresses say; else the registry, whose changes are followed; else the
     defaults.
+
+    Attributes:
+        directory: the registry's latest picture; None without a registry.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Mesh:
         self._options = options or ClientOptions()
         if tls is not None:
             _files(tls)
+        self.directory: Directory | None = None
         self._follower: Follower | None = None
         self._places: Places | None = None
         self._unlisten: Callable[[], None] | None = None
@@ -114,6 +118,7 @@ class Mesh:
             directory = Directory(f"the registry at {at}")
             mesh = Mesh({_REGISTRY: at}, caller=self._caller, tls=self._tls, options=self._options)
             self._follower = Follower(mesh, directory)
+        self.directory = directory
         self._places = Places(directory, defaults)
         self._unlisten = directory.listen(self._move)
 

@@ -15,6 +15,7 @@ from onex_grpc.rpc.directory import Directory
 from onex_grpc.rpc.follower import Follower
 from onex_grpc.serve.client_tls import client_tls
 from onex_grpc.serve.instance import fresh_name
+from onex_grpc.store.keys import STORE_ID
 from onex_grpc.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _REGISTRY: Final = "orchestrator"
-_STORE_ID: Final = "store-id"
 
 
 class Discovery:
@@ -74,7 +74,7 @@ class Discovery:
         if container.has_service(Store):
             store = container.get_service(Store)
             fresh = str(uuid.uuid4()).encode()
-            process.store_id = (await store.get_or_create_secret(_STORE_ID, fresh)).decode()
+            process.store_id = (await store.get_or_create_secret(STORE_ID, fresh)).decode()
             process.instance = store.instance
         else:
             process.instance = fresh_name()
