@@ -64,6 +64,7 @@ ATTRIBUTES: Final[Mapping[int, frozenset[str]]] = {
         "execute_orchestration",
         "mesh_type",
         "register_workflows",
+        "registry",
     },
 }
 """By kind: the public attributes of the base class of generated nodes, and of clients.

@@ -24,7 +24,7 @@ from onex_grpc.lease.settings import LeaseSettings
 from onex_grpc.lease.token import sign_token
 from onex_grpc.lease.verifier import TokenVerifier
 from onex_grpc.node.base import Node, Service
-from onex_grpc.registry import Registrations, RegistryServicer, Roll
+from onex_grpc.registry import Registry
 from onex_grpc.rpc.calls import CallRuntime
 from onex_grpc.rpc.client import Mesh
 from onex_grpc.store.protocol import Store
@@ -46,8 +46,7 @@ class NodeOrchestrator(Node):
     Telemetry and CallRuntime where they are not the defaults.
 
     Attributes:
-        registrations: the nodes that are registered at this process.
-        roll: the nodes that are registered at any process of this node.
+        registry: who serves the nodes of the mesh.
     """
 
     kind = common_pb2.NODE_TYPE_ORCHESTRATOR
@@ -62,8 +61,7 @@ class NodeOrchestrator(Node):
         observed = container.has_service(Telemetry)
         key = container.get_service(SigningKey)
         self._store = container.get_service(Store)
-        self.registrations = Registrations(self._store, settings.ttl)
-        self.roll = Roll(self._store)
+        self.registry = Registry(self._store, settings.ttl)
         self._leases = LeaseServicer(self._store, key, settings)
         self._keeper = LeaseKeeper(self._store, lambda grant: sign_token(key, grant, time.time()))
         router = Router(container.get_service(Mesh))
@@ -125,7 +123,7 @@ class NodeOrchestrator(Node):
         served = self.container.has_service(CallRuntime)
         draining = self.container.get_service(CallRuntime).until_draining if served else None
         events = EventBus(self._store, draining)
-        registry = RegistryServicer(self.registrations, self.roll, draining)
+        registry = self.registry.servicer(draining)
         return (
             Service.of(
                 orchestrator_pb2_grpc.add_OrchestratorNodeServiceServicer_to_server,
@@ -142,8 +140,7 @@ class NodeOrchestrator(Node):
 
     async def start(self) -> None:
         """Goes on with the workflows that nobody works on, now and whenever there are such."""
-        await self.roll.start()
-        self.registrations.start()
+        await self.registry.start()
         await self.engine.resume_all()
         self.engine.keep_resuming()
 
@@ -152,8 +149,7 @@ class NodeOrchestrator(Node):
         await self.engine.close()
         await self._actions.close()
         await self._keeper.close()
-        await self.registrations.close()
-        await self.roll.close()
+        await self.registry.close()
 
 
 class _OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorNodeServiceServicer):

@@ -2,8 +2,6 @@
 
 from onex_grpc.registry.membership import Member, Membership
 from onex_grpc.registry.own import OwnMembership
-from onex_grpc.registry.registrations import Registrations
-from onex_grpc.registry.roll import Roll
-from onex_grpc.registry.service import RegistryServicer
+from onex_grpc.registry.registry import Registry
 
-__all__ = ["Member", "Membership", "OwnMembership", "Registrations", "RegistryServicer", "Roll"]
+__all__ = ["Member", "Membership", "OwnMembership", "Registry"]

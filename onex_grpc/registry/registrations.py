@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 _MOST_REMOVED: Final = 64
 
 
-class _Store(RegistryStore, ReplicaStore, Protocol):
+class RegistrarStore(RegistryStore, ReplicaStore, Protocol):
     """What of a store the registry needs."""
 
 
@@ -59,7 +59,7 @@ class Registrations:
         ttl: seconds between two looks at what nobody answers for.
     """
 
-    def __init__(self, store: _Store, ttl: float) -> None:
+    def __init__(self, store: RegistrarStore, ttl: float) -> None:
         self._store = store
         self._ttl = ttl
         self._held: dict[Key, _Held] = {}

@@ -51,7 +51,7 @@ class Discovery:
     def start(self, node: Node) -> None:
         """Begins to follow the registry; called before the node starts."""
         if isinstance(node, NodeOrchestrator) and self.directory is not None:
-            node.roll.fill(self.directory)
+            node.registry.roll.fill(self.directory)
             # Workflows may have waited for a node that has come.
             self.directory.listen(node.engine.reconsider_all)
         elif self._follower is not None:
@@ -79,7 +79,7 @@ class Discovery:
         else:
             process.instance = fresh_name()
         if isinstance(host.node, NodeOrchestrator):
-            return OwnMembership(host.node.registrations, process)
+            return OwnMembership(host.node.registry.registrations, process)
         if self._mesh is None:
             raise AssertionError("other nodes have a directory only with a registry")
         return Membership(self._mesh, self.directory.source, process)

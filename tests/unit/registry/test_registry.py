@@ -16,7 +16,7 @@ from onex_grpc.errors import (
     NodeUnavailableError,
     StoreInUseError,
 )
-from onex_grpc.registry import Membership, OwnMembership, Registrations, RegistryServicer, Roll
+from onex_grpc.registry import Membership, OwnMembership, Registry
 from onex_grpc.rpc import CallRuntime, LocalServer, Mesh
 from onex_grpc.store.model import NodeEntry
 from onex_grpc.store.opening import open_store
@@ -54,7 +54,7 @@ def process(
 class Served:
     store: Store
     server: LocalServer
-    registrations: Registrations
+    registry: Registry
     mesh: Mesh
 
     @property
@@ -91,19 +91,17 @@ async def store() -> AsyncIterator[Store]:
 async def served(store: Store) -> AsyncIterator[Served]:
     runtime = CallRuntime(node="orchestrator/test", telemetry=NO_TELEMETRY)
     server = LocalServer(runtime)
-    registrations, roll = Registrations(store, TTL), Roll(store)
-    servicer = RegistryServicer(registrations, roll, runtime.until_draining)
+    registry = Registry(store, TTL)
+    servicer = registry.servicer(runtime.until_draining)
     server.add(registry_pb2_grpc.add_RegistryServiceServicer_to_server, servicer)
-    await roll.start()
-    registrations.start()
+    await registry.start()
     mesh = Mesh({"orchestrator": server})
     try:
-        yield Served(store, server, registrations, mesh)
+        yield Served(store, server, registry, mesh)
     finally:
         await mesh.close()
         await server.drain(1.0)
-        await registrations.close()
-        await roll.close()
+        await registry.close()
 
 
 async def pictured(watching: AsyncIterator[registry_pb2.WatchNodesResponse], *wanted: str) -> None:
@@ -289,7 +287,7 @@ async def test_a_refused_member_is_told(served: Served) -> None:
 
 async def test_an_orchestrator_is_in_its_own_registry(served: Served) -> None:
     kind = common_pb2.NODE_TYPE_ORCHESTRATOR
-    member = OwnMembership(served.registrations, process("main", kind))
+    member = OwnMembership(served.registry.registrations, process("main", kind))
     watching = served.watch()
     member.start()
     await pictured(watching, "main")

@@ -1,0 +1,43 @@
+"""The registry of an orchestrator, as one thing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onex_grpc.registry.registrations import RegistrarStore, Registrations
+from onex_grpc.registry.roll import Roll
+from onex_grpc.registry.service import RegistryServicer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class Registry:
+    """What an orchestrator knows of the processes of its mesh.
+
+    Attributes:
+        registrations: the processes that are registered here.
+        roll: the processes that are registered at any process of the orchestrator.
+
+    Args:
+        store: that of the orchestrator.
+        ttl: seconds for which what nobody answers for stays registered.
+    """
+
+    def __init__(self, store: RegistrarStore, ttl: float) -> None:
+        self.registrations = Registrations(store, ttl)
+        self.roll = Roll(store)
+
+    def servicer(self, draining: Callable[[], Awaitable[object]] | None) -> RegistryServicer:
+        """RegistryService; `draining` returns when the node stops."""
+        return RegistryServicer(self.registrations, self.roll, draining)
+
+    async def start(self) -> None:
+        """Begins to look after it; returns when it was read, or could not be."""
+        await self.roll.start()
+        self.registrations.start()
+
+    async def close(self) -> None:
+        """Ends it."""
+        await self.registrations.close()
+        await self.roll.close()
