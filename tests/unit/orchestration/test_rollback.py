@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,8 +25,11 @@ from onex_grpc.contract import data
 from onex_grpc.errors import (
     AlgorithmNotFoundError,
     AlreadyExistsError,
+    ContractValidationError,
     LeaseConflictError,
     LeaseValidationError,
+    OnexError,
+    OutcomeUnknownError,
     StaleFenceError,
     StateUpdateConflictError,
     TargetNotFoundError,
@@ -105,13 +109,16 @@ async def epoch_with(house: House, steps: int) -> int:
             await asyncio.sleep(0.005)
 
 
-async def wish(house: House, calls: StepCalls, key: str) -> int:
-    """A step of a reducer that emits an intent."""
+async def wish(house: House, calls: StepCalls, key: str, lost: OnexError | None = None) -> int:
+    """A step of a reducer that emits an intent; `lost` comes in the place of its reply."""
     stub = house.mesh.stub(reducer_pb2_grpc.ReducerNodeServiceStub, "reducer/main")
     request = wishing(key)
 
     async def send() -> reducer_pb2.ModelReducerOutput:
-        return await stub.ExecuteReduction(request)
+        reply = await stub.ExecuteReduction(request)
+        if lost is not None:
+            raise lost
+        return reply
 
     step = StepCall(
         rpc="onex.v1.ReducerNodeService/ExecuteReduction",
@@ -421,6 +428,71 @@ def delegation(lease: lease_pb2.Lease, key: str) -> Request:
     request.action.target_node = "reducer/main"
     request.action.command_payload.reducer.CopyFrom(wishing(key))
     return request
+
+
+async def test_a_step_under_way_is_undone_though_nobody_recorded_it(house: House) -> None:
+    gate = house.script.gate("after_first")
+    running = asyncio.create_task(run(house, GRAPH))
+    await epoch_with(house, 1)
+    # The call of the next step, and a holder that does not live to see its end.
+    request = wishing("second")
+    request.action_id = derive_action_id("w", 0, "second")
+    request.correlation_id = str(uuid.uuid4())
+    reducer = house.mesh.stub(reducer_pb2_grpc.ReducerNodeServiceStub, "reducer/main")
+    await reducer.ExecuteReduction(request)
+    lease = await steal(house)
+    told = (await house.orchestrator.ExecuteAction(rollback(lease, 1))).cancellation
+    assert told.cancelled == 2
+    gate.set()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_step_of_code_that_seemed_to_fail_is_undone(
+    house: House, successor: Successor
+) -> None:
+    callees = Callees(house)
+
+    async def handler(request: StringValue, calls: StepCalls) -> StringValue:
+        await wish(house, calls, "first")
+        await callees.compute(calls, "between")
+        with contextlib.suppress(OutcomeUnknownError):
+            await wish(house, calls, "second", lost=OutcomeUnknownError("the reply was lost"))
+        return StringValue(value="done")
+
+    async with restarted(house, handler, successor) as one:
+        one.script.gate("between")
+        running = asyncio.create_task(run(one, asked()))
+        back_to = await epoch_with(one, 1)
+        one.script.gates["between"].set()
+        await running
+        lease = await steal(one)
+        told = (await one.orchestrator.ExecuteAction(rollback(lease, back_to))).cancellation
+        assert told.cancelled == 1
+        assert await queued(one, IntentState.CANCELLED) == ["second"]
+
+
+async def test_one_that_was_given_up_is_taken_up_again(
+    house: House, one: House, successor: Successor
+) -> None:
+    one.script.gate("after_first")
+    running = asyncio.create_task(run(one, asked()))
+    await epoch_with(one, 1)
+    house.offered.clear()
+    await one.node.stop()
+    await asyncio.gather(running, return_exceptions=True)
+    async with successor() as without:
+        # Nothing here knows how to go on with it.
+        with pytest.raises(ContractValidationError):
+            await without.node.engine.execute(asked())
+        while True:
+            if not await without.node.engine.resume_all():
+                break
+            await asyncio.sleep(0)
+        assert await open_work(without) == ["workflow/w"]
+        lease = await steal(without)
+        await without.orchestrator.ExecuteAction(rollback(lease, 1))
+        await release(without, lease)
+        assert await without.node.engine.resume_all() == 1
 
 
 async def test_nothing_is_rolled_back_where_a_reducer_is_missing(
