@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import grpc
 
-from onex_grpc.errors import OnexError
+from onex_grpc.errors import CallCancelledError, OnexError
 from onex_grpc.rpc.status import CODES
 
 if TYPE_CHECKING:
@@ -51,24 +51,29 @@ class DeferredStream:
 
     async def code(self) -> grpc.StatusCode:
         """The status of the call, or of what kept it from beginning."""
-        try:
-            return await (await self._call()).code()
-        except OnexError as error:
-            return CODES[error.status]
+        kept = await self._kept()
+        return await (await self._call()).code() if kept is None else CODES[kept.status]
 
     async def details(self) -> str:
         """The text of the status."""
-        try:
-            return await (await self._call()).details()
-        except OnexError as error:
-            return error.message
+        kept = await self._kept()
+        return await (await self._call()).details() if kept is None else kept.message
 
     async def trailing_metadata(self) -> grpc.aio.Metadata:
         """What came after the last message."""
-        try:
-            return await (await self._call()).trailing_metadata()
-        except OnexError:
+        if await self._kept() is not None:
             return grpc.aio.Metadata()
+        return await (await self._call()).trailing_metadata()
+
+    async def _kept(self) -> OnexError | None:
+        """What kept the call from beginning; None where it has begun."""
+        await asyncio.wait((self._beginning,))
+        if self._beginning.cancelled():
+            return CallCancelledError("cancelled before it was known where its target is")
+        error = self._beginning.exception()
+        if error is not None and not isinstance(error, OnexError):
+            raise error
+        return error
 
     async def read(self) -> object:
         """The next response."""
