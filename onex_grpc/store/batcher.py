@@ -57,7 +57,7 @@ class BatchRunner(Protocol[T_co]):
 @dataclass(slots=True, eq=False)
 class _Member(Generic[T]):
     operation: Callable[[T], object]
-    future: asyncio.Future[object]
+    future: asyncio.Future[object] | None
     first: bool
 
 
@@ -89,6 +89,12 @@ class Batcher(Generic[T]):
         behind bulk work.
         """
         return self._enqueue(operation, first=True)
+
+    def post_first(self, operation: Callable[[T], object]) -> None:
+        """Queues an operation that nobody waits for, as `submit_first`; for any thread."""
+        with self._accepting:
+            if not self._closed:
+                self._queue.put(_Member(operation, None, first=True))
 
     async def close(self) -> None:
         """Finishes what was accepted, then ends the thread and closes the database."""
@@ -136,7 +142,7 @@ class Batcher(Generic[T]):
         for waiting in (self._ahead, self._behind):
             while waiting and len(batch) < MAX_BATCH:
                 member = waiting.popleft()
-                if not member.future.cancelled():
+                if member.future is None or not member.future.cancelled():
                     batch.append(member)
         return batch
 
@@ -150,7 +156,9 @@ class Batcher(Generic[T]):
             _log.exception("a batch of %d operations failed", len(batch))
             outcomes = [Outcome(error=error)] * len(batch)
         settled = [
-            (member.future, outcome) for member, outcome in zip(batch, outcomes, strict=True)
+            (member.future, outcome)
+            for member, outcome in zip(batch, outcomes, strict=True)
+            if member.future is not None
         ]
         _deliver(
             [*settled, *((cast("asyncio.Future[object]", f), _DONE) for f in self._runner.woken())]

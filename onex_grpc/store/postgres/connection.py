@@ -23,8 +23,9 @@ _OWNER_WAIT: Final = "3s"
 _SESSION: Final = {
     "lock_timeout": "5s",
     "statement_timeout": "60s",
-    # Of a process that was stopped in the middle of a transaction, so that others get its locks.
-    "idle_in_transaction_session_timeout": "10s",
+    # Of a process that was stopped in the middle of a transaction, so that others get its locks,
+    # before their own lock_timeout has them fail.
+    "idle_in_transaction_session_timeout": "3s",
     # A host that vanished gives its locks up after some 25 s instead of hours.
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",

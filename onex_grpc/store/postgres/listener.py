@@ -13,7 +13,7 @@ from psycopg import sql
 
 from onex_grpc.errors import OnexError
 from onex_grpc.store.batcher import wake
-from onex_grpc.store.postgres.notices import COMPANY, FIRST, Notice
+from onex_grpc.store.postgres.notices import COMPANY, FIRST, PRESENT, TELL_ALL, Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,12 +30,13 @@ _LONGEST_WAIT: Final = 5.0
 class Listener:
     """A thread with a connection of its own that sleeps until something was told.
 
-    When its connection is lost it makes a new one, and then wakes all who wait: what was told
-    meanwhile is not told again.
+    When its connection is lost it makes a new one, and then wakes all who wait, in all processes:
+    what was told meanwhile is not told again, and what this process had to tell was kept back where
+    it was the only one in company.
     """
 
     def __init__(self, connector: Connector, wakeups: Wakeups, own_pid: Callable[[], int]) -> None:
-        """Begins to listen.
+        """Begins to listen; what is heard is handed on after `start`.
 
         Args:
             connector: makes the connections.
@@ -55,7 +56,13 @@ class Listener:
             self._stop_read.close()
             self._stop_write.close()
             raise
-        self._thread = threading.Thread(target=self._work, name="onex-store-listen", daemon=True)
+        self._thread: threading.Thread | None = None
+
+    def start(self, on_return: Callable[[], None]) -> None:
+        """Hands on what is heard, and calls `on_return` each time a lost server answers again."""
+        self._thread = threading.Thread(
+            target=self._work, args=(on_return,), name="onex-store-listen", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
@@ -63,11 +70,13 @@ class Listener:
         if self._stop_write.fileno() < 0:
             return
         self._stop_write.close()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
-    def _work(self) -> None:
+    def _work(self, on_return: Callable[[], None]) -> None:
         try:
             while self._hear() and self._reconnect():
+                on_return()
                 wake(self._wakeups.told_all())
         finally:
             self._connection.close()
@@ -108,8 +117,10 @@ class Listener:
         while True:
             try:
                 self._connection = self._listen()
+                self._connection.execute(TELL_ALL, (self._connector.channel,))
                 return True
             except (psycopg.Error, OnexError) as error:
+                self._connection.close()
                 _log.debug("the store's PostgreSQL does not answer yet: %s", error)
             if self._stopped(wait):
                 return False
@@ -131,6 +142,9 @@ class Listener:
             row = connection.execute(FIRST, (self._connector.channel,)).fetchone()
             if row != (True,):
                 connection.execute(COMPANY, (self._connector.channel,))
+            if self._connector.instance:
+                name = self._connector.lock_name(self._connector.instance)
+                connection.execute(PRESENT, (name,))
         except BaseException:
             connection.close()
             raise

@@ -19,8 +19,13 @@ COMPANY: Final = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 5))"
 NOTIFY: Final = (
     "SELECT pg_notify(%s, %s) WHERE NOT pg_try_advisory_xact_lock(hashtextextended(%s, 5))"
 )
-_READY: Final = "ready "
+# A process whose writer was cut off is still there as long as it listens. Where an earlier
+# connection of it has the lock, that one shows the same.
+PRESENT: Final = "SELECT pg_try_advisory_lock(hashtextextended(%s, 6))"
+# By who could not hear, and tell, for a while: without it, nobody else may have held COMPANY.
+TELL_ALL: Final = "SELECT pg_notify(%s, 'all')"
 _ALL: Final = "all"
+_READY: Final = "ready "
 _DUE: Final = "due "
 _TOPIC: Final = "topic "
 _WATCH: Final = "watch "

@@ -19,6 +19,7 @@ from onex_grpc.store.postgres.reader import Reader
 from onex_grpc.store.postgres.runner import PostgresRunner
 from onex_grpc.store.postgres.schema import migrate
 from onex_grpc.store.postgres.store import PostgresStore
+from onex_grpc.store.postgres.transaction import Operation
 from onex_grpc.store.wakeups import Wakeups
 
 if TYPE_CHECKING:
@@ -92,4 +93,7 @@ def _open(connector: Connector, clock: Clock | None, on_batch: OnBatch | None) -
         writer.close()
         raise
     batcher: Batcher[Transaction] = Batcher(runner, on_batch=on_batch)
+    # A batch, though it writes nothing, has the writer connect again where it was cut off, too: its
+    # lock shows the others that this process is there.
+    listener.start(lambda: batcher.post_first(Operation("", lambda tx: None)))
     return PostgresStore(batcher, Reader(connector, server_clock), listener, wakeups, connector)

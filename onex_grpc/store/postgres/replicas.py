@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from onex_grpc.store.postgres.transaction import Transaction
     from onex_grpc.store.wakeups import Wakeups
 
-# Given back with the statement's end: it asks whether somebody has the lock, and takes nothing.
-_TRY: Final = "SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%s, 1))"
+# Given back with the statement's end: it asks whether somebody has the locks of an instance's
+# writer and listener, and takes nothing.
+_TRY: Final = (
+    "SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%s, 1)) "
+    "AND pg_try_advisory_xact_lock_shared(hashtextextended(%s, 6))"
+)
 
 
 class Replicas:
@@ -41,9 +45,9 @@ class Replicas:
         return self._connector.instance
 
     async def is_gone(self, instance: str) -> bool:
-        """Whether nobody has locked the name of an instance."""
+        """Whether no process has a connection as an instance."""
         name = self._connector.lock_name(instance)
-        row = await self._looking.read(lambda session: session.row(_TRY, (name,)))
+        row = await self._looking.read(lambda session: session.row(_TRY, (name, name)))
         return row == (True,)
 
     async def wait_release(self, workflow_id: str, timeout: float) -> None:

@@ -92,7 +92,7 @@ class PostgresRunner:
             return [self._alone(operation) for operation in operations]
         except psycopg.Error as error:
             if self._committing and self._connection.closed:
-                return [Outcome(error=unknown_outcome(error)) for _ in operations]
+                return [self._unknown(error) for _ in operations]
             return [self._alone(operation) for operation in operations]
         except OnexError as error:
             return [Outcome(error=error) for _ in operations]
@@ -107,7 +107,7 @@ class PostgresRunner:
                 continue
             except psycopg.Error as error:
                 if self._committing and self._connection.closed:
-                    return Outcome(error=unknown_outcome(error))
+                    return self._unknown(error)
                 failure = translate(error)
                 if not is_race(error):
                     break
@@ -117,6 +117,11 @@ class PostgresRunner:
         if isinstance(failure, AgainError) and isinstance(failure.__cause__, Exception):
             failure = failure.__cause__
         return Outcome(error=failure)
+
+    def _unknown(self, error: psycopg.Error) -> Outcome:
+        # If it was written, nobody else will say so to those who wait in this process.
+        self._woken.extend(self._wakeups.told_all())
+        return Outcome(error=unknown_outcome(error))
 
     def _on_a_connection(
         self, operations: Sequence[Callable[[Transaction], object]]
