@@ -15,13 +15,14 @@ from onex_grpc.effect.operation import EffectRequest, effect_request
 from onex_grpc.effect.outcomes import Outcomes
 from onex_grpc.effect.refusal import interrupted
 from onex_grpc.effect.retry import Attempts
+from onex_grpc.effect.target import Outcome
 from onex_grpc.errors import DeadlineExceededError, OnexError, OutcomeUnknownError
 from onex_grpc.intent.redrive import current_redrive
 from onex_grpc.telemetry import Span, SpanKind, Telemetry
 
 if TYPE_CHECKING:
     from onex_grpc.effect.custom_target import CustomOperations
-    from onex_grpc.effect.target import Outcome, Plan
+    from onex_grpc.effect.target import Plan
     from onex_grpc.effect.targets import EffectTargets
     from onex_grpc.store.protocol import Store
 
@@ -163,12 +164,14 @@ class EffectExecutor:
 
     async def _once(self, request: EffectRequest, attempts: Attempts) -> Outcome:
         # Noted before it begins: whoever comes after a crash must not begin again.
-        number = await self._outcomes.begin(request)
+        begun = await self._outcomes.begin(request)
+        if isinstance(begun, Outcome):
+            return begun
         try:
             return await attempts.run()
         except BaseException as error:
             if not attempts.outcome_unknown and not isinstance(error, OutcomeUnknownError):
-                await asyncio.shield(self._outcomes.undo(request, number))
+                await asyncio.shield(self._outcomes.undo(request, begun))
             raise
 
 

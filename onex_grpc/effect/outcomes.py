@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onex.v1 import common_pb2
 from onex_grpc.effect.refusal import interrupted, key_reused
 from onex_grpc.effect.target import Outcome
-from onex_grpc.errors import NodeUnavailableError, OnexError
+from onex_grpc.errors import NodeUnavailableError
 from onex_grpc.store.model import IdempotencyRecord
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ class Outcomes:
         first = await self._store.record_outcome(_name(request), fresh)
         return outcome if first == fresh else _replayed(request, first)
 
-    async def begin(self, request: EffectRequest) -> int:
+    async def begin(self, request: EffectRequest) -> int | Outcome:
         """Notes durably that an effect begins which must not be repeated; returns the attempt's
-        number.
+        number, or the outcome that has been recorded meanwhile.
 
         Raises:
             OutcomeUnknownError: when an earlier attempt began and its end was never noted, since it
@@ -51,23 +51,33 @@ class Outcomes:
         own = b"\n".join((self._store.instance.encode(), secrets.token_bytes(8)))
         mark = IdempotencyRecord(request.content_hash, own)
         number = 1
-        while (begun := await self._begun(number, request)) is not None:
-            if await self._store.find_outcome(_mark("undone", number, request)) is None:
-                raise await self._not_again(request, begun)
+        while True:
+            name = _mark("begun", number, request)
+            begun = await self._store.find_outcome(name)
+            if begun is None:
+                begun = await self._store.record_outcome(name, mark)
+                if begun == mark:
+                    return number
+            if not await self._is_undone(request, number):
+                await self._refuse_while_under_way(request, begun)
+                # Who was at it may have noted the end before it went.
+                outcome = await self.find(request)
+                if outcome is not None:
+                    return outcome
+                if not await self._is_undone(request, number):
+                    raise interrupted(request)
             number += 1
-        first = await self._store.record_outcome(_mark("begun", number, request), mark)
-        if first != mark:
-            raise await self._not_again(request, first)
-        return number
 
-    async def _begun(self, number: int, request: EffectRequest) -> IdempotencyRecord | None:
-        return await self._store.find_outcome(_mark("begun", number, request))
+    async def _is_undone(self, request: EffectRequest, number: int) -> bool:
+        return await self._store.find_outcome(_mark("undone", number, request)) is not None
 
-    async def _not_again(self, request: EffectRequest, begun: IdempotencyRecord) -> OnexError:
+    async def _refuse_while_under_way(
+        self, request: EffectRequest, begun: IdempotencyRecord
+    ) -> None:
         instance = begun.reply.partition(b"\n")[0].decode()
         if instance in ("", self._store.instance) or await self._store.is_gone(instance):
-            return interrupted(request)
-        return NodeUnavailableError(
+            return
+        raise NodeUnavailableError(
             f"the effect at target {request.target!r} is under way at another process of this "
             f"node, {instance}; ask again for what came of it",
             context={"target": request.target, "instance": instance},

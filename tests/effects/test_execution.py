@@ -174,7 +174,7 @@ async def test_who_joins_learns_what_is_unknown(tmp_path: Path) -> None:
     outside = Outside()
     outside.go_on.clear()
     async with executing(tmp_path, {}, once_only(outside)) as executor:
-        first = asyncio.create_task(executor.execute(at(key="k", timeout=0.02)))
+        first = asyncio.create_task(executor.execute(at(key="k", timeout=0.5)))
         await outside.begun.wait()
         with pytest.raises(OutcomeUnknownError):
             await executor.execute(at(key="k", timeout=0.05))

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from onex.v1 import common_pb2, operation_pb2
+from onex_grpc.contract import data
 from onex_grpc.effect.operation import EffectRequest
 from onex_grpc.effect.outcomes import Outcomes
 from onex_grpc.effect.target import Outcome
@@ -57,16 +57,6 @@ async def until_gone(store: Store, instance: str) -> None:
             if await store.is_gone(instance):
                 return
             await asyncio.sleep(0.005)
-
-
-def cut(postgres: PostgresServer, owner: str, instance: str) -> None:
-    """Ends the connections of one instance, as a network does."""
-    with psycopg.connect(postgres.address, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE application_name = %s",
-            (f"onex-grpc {owner} {instance}",),
-        )
 
 
 # Alone
@@ -131,14 +121,6 @@ async def test_lock_says_who_is_gone(postgres: PostgresServer, owner: str) -> No
         await other.close()
         await there.close()
         await until_gone(here, "pod-1")
-
-
-async def test_lock_that_was_cut_off_is_taken_again(postgres: PostgresServer, owner: str) -> None:
-    async with replicas(postgres, owner, "pod-0", "pod-1") as (here, there):
-        cut(postgres, owner, "pod-1")
-        assert await here.is_gone("pod-1")
-        assert await there.commit(change(0)) == Committed(1)
-        assert not await here.is_gone("pod-1")
 
 
 async def test_asking_who_is_there_keeps_nobody_out(postgres: PostgresServer, owner: str) -> None:
@@ -266,6 +248,22 @@ async def test_effect_of_a_process_that_is_gone_is_unknown(
         await until_gone(here, "pod-1")
         with pytest.raises(OutcomeUnknownError):
             await Outcomes(here).begin(effect())
+
+
+async def test_effect_done_by_a_process_that_has_gone_since_gives_its_outcome(
+    postgres: PostgresServer, owner: str
+) -> None:
+    async with replicas(postgres, owner, "pod-0") as (here,):
+        there = await open_store(postgres.address, owner=owner, instance="pod-1")
+        await Outcomes(there).begin(effect())
+        done = data.pack("done")
+        # Looked at here before it is recorded there, and begun after that process has ended.
+        assert await Outcomes(here).find(effect()) is None
+        await Outcomes(there).record(effect(), Outcome(done))
+        await there.close()
+        await until_gone(here, "pod-1")
+        begun = await Outcomes(here).begin(effect())
+        assert begun == Outcome(done, replayed=True)
 
 
 async def test_effect_begun_at_once_by_many_is_begun_once(
