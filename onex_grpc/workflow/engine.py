@@ -12,7 +12,7 @@ from onex_grpc.workflow.active import Active, ActiveWorkflows
 from onex_grpc.workflow.answers import Given
 from onex_grpc.workflow.courses import Courses
 from onex_grpc.workflow.facts import Workflow, other_workflow, workflow_content
-from onex_grpc.workflow.instances import Instances
+from onex_grpc.workflow.instances import FIRST_LOOK, Instances
 from onex_grpc.workflow.output import refuse_cancelled
 from onex_grpc.workflow.recovery import Recovery
 from onex_grpc.workflow.running import WorkflowRunner
@@ -77,14 +77,14 @@ class WorkflowEngine:
             LeaseConflictError: when somebody who is no instance of this node coordinates it.
             WorkflowExecutionError: when a step failed for good; a repeat gets it again.
         """
-        first = True
+        pause = FIRST_LOOK
         while True:
             active, content = self._begin_or_join(contract)
             try:
                 output = await self._running.outcome(active)
             except LeaseConflictError as error:
-                await self._until_free(active, content, error, first=first)
-                first = False
+                await self._until_free(active, content, error, pause)
+                pause *= 2
                 continue
             if active.content != content:
                 raise other_workflow(contract.workflow_id)
@@ -99,7 +99,7 @@ class WorkflowEngine:
             StateUpdateConflictError: when the workflow was rolled back after the first response.
             OnexError: as execute, after the last response.
         """
-        given, first = Given(), True
+        given, pause = Given(), FIRST_LOOK
         while True:
             active, content = self._begin_or_join(contract)
             async for response in _answers(active, content, given):
@@ -108,8 +108,8 @@ class WorkflowEngine:
                 output = await self._running.outcome(active)
                 break
             except LeaseConflictError as error:
-                await self._until_free(active, content, error, first=first)
-                first = False
+                await self._until_free(active, content, error, pause)
+                pause *= 2
         # The last ones may have become durable with the end.
         for response in output.orchestration_result.responses[given.count :]:
             yield response
@@ -170,9 +170,9 @@ class WorkflowEngine:
         return active, content
 
     async def _until_free(
-        self, active: Active, content: bytes, conflict: LeaseConflictError, *, first: bool
+        self, active: Active, content: bytes, conflict: LeaseConflictError, longest: float
     ) -> None:
-        """Waits for another instance that runs a workflow to end it, or to die.
+        """Waits for another instance that runs a workflow to end it, or to die, so many seconds.
 
         Raises:
             LeaseConflictError: when it is no other instance that is in the way.
@@ -182,7 +182,7 @@ class WorkflowEngine:
             raise conflict
         if active.content and active.content != content:
             raise other_workflow(active.workflow_id)
-        await self._instances.wait(active.workflow_id, conflict, first=first)
+        await self._instances.wait(active.workflow_id, conflict, longest)
 
 
 async def _answers(

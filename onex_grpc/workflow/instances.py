@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.errors import LeaseConflictError, OnexError
 from onex_grpc.store.keys import WORKFLOW_PREFIX
+from onex_grpc.workflow.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
     from onex_grpc.store.model import Guard, LeaseGrant, LeaseRequest
     from onex_grpc.store.protocol import Store
 
-# The holder may have been about to end the workflow when it was asked to tell of it.
-_LOOK_AGAIN: Final = 1.0
+FIRST_LOOK: Final = 1.0
+"""Seconds: the holder may have been about to end the workflow when it was asked to tell of it."""
 _MARGIN: Final = 0.01
 
 
@@ -31,6 +33,7 @@ class Instances:
     def __init__(self, store: Store, node: str) -> None:
         self._store = store
         self._prefix = f"{node}/"
+        self._presence = Presence(self._is_gone)
         self.holder: Final = f"{node}/{store.instance}" if store.instance else node
 
     def is_other(self, holder: str) -> bool:
@@ -78,11 +81,20 @@ class Instances:
             with contextlib.suppress(OnexError):
                 await self._store.release_lease(guard)
 
-    async def wait(self, workflow_id: str, conflict: LeaseConflictError, *, first: bool) -> None:
-        """Returns when another instance may have ended a workflow, or its lease has run out."""
-        remaining = conflict.retry_after or 0.0
-        timeout = min(remaining, _LOOK_AGAIN) if first else remaining
-        await self._store.wait_release(workflow_id, timeout + _MARGIN)
+    async def wait(self, workflow_id: str, conflict: LeaseConflictError, longest: float) -> None:
+        """Returns when another instance has ended a workflow or has gone, when its lease has run
+        out, or after so many seconds.
+        """
+        timeout = min(conflict.retry_after or 0.0, longest) + _MARGIN
+        async with self._presence.watch(conflict.context.get("holder", "")) as gone:
+            told = asyncio.ensure_future(self._store.wait_release(workflow_id, timeout))
+            try:
+                await asyncio.wait((told, gone), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                told.cancel()
+                await asyncio.gather(told, return_exceptions=True)
+        if not told.cancelled():
+            told.result()
 
     async def _is_gone(self, holder: str) -> bool:
         if not self.is_other(holder):

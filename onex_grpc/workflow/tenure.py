@@ -9,6 +9,7 @@ from onex.v1 import orchestrator_pb2
 from onex_grpc.action.state import read_state
 from onex_grpc.errors import AlreadyExistsError, LeaseConflictError
 from onex_grpc.lease.clock import holder_clock
+from onex_grpc.store.keys import workflow_key
 from onex_grpc.store.model import LeaseGrant, LeaseRequest, Replayed
 from onex_grpc.workflow.facts import Workflow, initial_state, other_workflow, start_commit
 
@@ -28,7 +29,7 @@ class Tenure(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The last state of a workflow, with its epoch and the last lease over it."""
+    """The last state of a workflow, with its epoch and the lease under which it was written."""
 
     state: orchestrator_pb2.WorkflowState
     lease_id: str
@@ -77,8 +78,7 @@ class Tenures:
         workflow_id = workflow.workflow_id
         state, epoch = await read_state(self._store, workflow_id)
         if state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING:
-            last = await self._store.get_lease(workflow_id)
-            return Ended(state, last.lease_id, epoch)
+            return await self._ended(workflow_id, state, epoch)
         # A node that this process's settings lack is no fault of the workflow: it stays unfinished.
         workflow.course.check_targets()
         sent_at = holder_clock()
@@ -91,8 +91,15 @@ class Tenures:
         state, epoch = await read_state(self._store, workflow_id)
         if state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING:
             await self._store.release_lease(lease.guard)
-            return Ended(state, lease.lease_id, epoch)
+            return await self._ended(workflow_id, state, epoch)
         return Tenure(lease, sent_at, state, epoch)
+
+    async def _ended(
+        self, workflow_id: str, state: orchestrator_pb2.WorkflowState, epoch: int
+    ) -> Ended:
+        # Not the last lease: whoever came to go on with it may have taken one after its end.
+        (last,) = await self._store.list_history(workflow_key(workflow_id), epoch - 1, 1)
+        return Ended(state, last.lease_id, epoch)
 
     def _note_held(self, active: Active, conflict: LeaseConflictError) -> None:
         if self._instances.is_other(conflict.context.get("holder", "")):

@@ -72,6 +72,8 @@ class Ledger(NodeReducer[orders_pb2.Order]):
 
 async def work(data):
     print("working", flush=True)
+    with Path("calls").open("a") as calls:
+        print("call", file=calls)
     while not Path("finish").exists():
         await asyncio.sleep(0.01)
     return "worked"
@@ -81,7 +83,7 @@ store = "{store}"
 drain_grace = 0.2
 [addresses]
 "compute/main" = "127.0.0.1:{ports[0]}"
-"orchestrator" = ["127.0.0.1:{ports[1]}", "127.0.0.1:{ports[2]}"]
+"orchestrator" = ["127.0.0.1:{ports[1]}", "127.0.0.1:{ports[2]}", "127.0.0.1:{ports[3]}"]
 [lease]
 ttl = {ttl}
 floor = 0.1
@@ -109,7 +111,7 @@ class House:
         self.folder = folder
         self.name = f"test-{next(_numbers)}"
         self._stack = AsyncExitStack()
-        self._ports = free_ports(3)
+        self._ports = free_ports(4)
         (folder / "house.py").write_text(NODES)
         settings = SETTINGS.format(store=store, ports=self._ports, ttl=ttl)
         (folder / "onex.toml").write_text(settings)
@@ -123,7 +125,7 @@ class House:
         await self._stack.aclose()
 
     async def conductor(self, number: int, instance: str = "") -> NodeProcess:
-        """Starts the first or second process of the orchestrator."""
+        """Starts the first, second or third process of the orchestrator."""
         return await self._start("Conductor", instance, self._ports[1 + number])
 
     async def ledger(self) -> NodeProcess:
@@ -153,6 +155,10 @@ class House:
         """Returns when a step has been begun that was not waited for before."""
         await asyncio.wait_for(self.worker.output_line("working"), 15)
 
+    def calls(self) -> int:
+        """How often work was begun."""
+        return len((self.folder / "calls").read_text().splitlines())
+
     def finish(self) -> None:
         """Lets the work end."""
         (self.folder / "finish").touch()
@@ -169,10 +175,12 @@ async def opened(folder: Path, store: str, ttl: float = 30.0) -> AsyncIterator[H
         await house.close()
 
 
-def contract(algorithm: str = "work") -> orchestrator_pb2.ModelContractOrchestrator:
+def contract(
+    algorithm: str = "work", workflow_id: str = "w"
+) -> orchestrator_pb2.ModelContractOrchestrator:
     """A workflow of one step, which works until the house says that it is finished."""
     asked = orchestrator_pb2.ModelContractOrchestrator(
-        correlation_id=str(uuid.uuid4()), workflow_id="w"
+        correlation_id=str(uuid.uuid4()), workflow_id=workflow_id
     )
     config = asked.workflow_config
     config.coordination_type = orchestrator_pb2.WORKFLOW_COORDINATION_SEQUENTIAL
@@ -183,10 +191,10 @@ def contract(algorithm: str = "work") -> orchestrator_pb2.ModelContractOrchestra
 
 
 async def ask(
-    client: orchestrator_pb2_grpc.OrchestratorNodeServiceStub,
+    client: orchestrator_pb2_grpc.OrchestratorNodeServiceStub, workflow_id: str = "w"
 ) -> orchestrator_pb2.ModelOrchestratorOutput:
     """What the workflow comes to."""
-    return await client.ExecuteOrchestration(contract(), timeout=60)
+    return await client.ExecuteOrchestration(contract(workflow_id=workflow_id), timeout=60)
 
 
 def result(output: orchestrator_pb2.ModelOrchestratorOutput) -> object:
@@ -233,6 +241,49 @@ async def test_workflow_of_a_killed_process_goes_on_at_once_where_it_is_asked_fo
         assert time.monotonic() - killed < 5
         house.finish()
         assert result(await again) == "worked"
+
+
+async def test_workflow_of_a_process_that_is_killed_while_it_is_followed_goes_on_soon(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    async with opened(tmp_path, postgres.address) as house:
+        one, other = await house.conductor(0), await house.conductor(1)
+        first = asyncio.create_task(ask(house.orchestrator(one)))
+        await house.working()
+        seconds = [asyncio.create_task(ask(house.orchestrator(other))) for _ in range(3)]
+        # All ask, and have looked again after one second.
+        await asyncio.wait(seconds, timeout=1.5)
+        killed = time.monotonic()
+        await one.kill()
+        with pytest.raises(UnavailableError):
+            await first
+        await house.working()
+        # Its lease would last for another 30 s.
+        assert time.monotonic() - killed < 5
+        house.finish()
+        assert [result(await second) for second in seconds] == ["worked"] * 3
+
+
+async def test_workflows_of_a_killed_process_are_taken_over_once_by_two_at_once(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    async with opened(tmp_path, postgres.address) as house:
+        one, *others = await asyncio.gather(*(house.conductor(number) for number in range(3)))
+        names = [f"w{number}" for number in range(10)]
+        first = [asyncio.create_task(ask(house.orchestrator(one), name)) for name in names]
+        for _ in names:
+            await house.working()
+        await one.kill()
+        await asyncio.gather(*first, return_exceptions=True)
+        clients = [house.orchestrator(other) for other in others]
+        again = [asyncio.create_task(ask(client, name)) for name in names for client in clients]
+        for _ in names:
+            await house.working()
+        house.finish()
+        outputs = await asyncio.gather(*again)
+        assert outputs[::2] == outputs[1::2]
+        assert [result(output) for output in outputs] == ["worked"] * 20
+        assert house.calls() == 20
 
 
 async def test_process_that_is_stopped_hands_its_workflows_over(
