@@ -50,7 +50,11 @@ class Notice:
     def parse(cls, payload: str) -> Notice | None:
         """Reads a payload; None where everybody should look."""
         if payload.startswith(_READY):
-            return cls(ready=json.loads(payload[len(_READY) :]))
+            try:
+                return cls(ready=json.loads(payload[len(_READY) :]))
+            except ValueError:
+                # Of another version, or a stranger's.
+                return None
         if payload.startswith(_DUE) and payload[len(_DUE) :].isdigit():
             return cls(due_us=int(payload[len(_DUE) :]))
         if payload.startswith(_TOPIC) and len(payload) > len(_TOPIC):

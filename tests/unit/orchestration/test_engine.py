@@ -420,6 +420,17 @@ async def test_the_next_process_goes_on_where_the_last_one_stopped(
     assert output.correlation_id == contract.correlation_id
 
 
+async def test_the_output_names_the_lease_that_ended_the_workflow(
+    house: House, successor: Callable[[], AbstractAsyncContextManager[House]]
+) -> None:
+    contract = workflow(compute("a"))
+    output = await run(house, contract)
+    # As somebody does who came to go on with it and found that it has ended.
+    await acquire(house, contract)
+    async with successor() as house_after:
+        assert await run(house_after, contract) == output
+
+
 async def test_a_resumed_workflow_that_fails_is_logged_under_its_correlation_id(
     house: House,
     successor: Callable[[], AbstractAsyncContextManager[House]],
