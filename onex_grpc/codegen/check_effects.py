@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -37,16 +38,34 @@ def check_emits(scope: Scope, node: NodeRecord) -> Iterator[Fault]:
             what, remedy = f"emits {name} {count} times", "name it once"
         if what:
             yield Fault(scope.of_node(node, "emits"), f"{service} {what}", remedy)
-    effects = sorted(
-        {name.partition("/")[0] for name in node.options.emits if not _fault(scope, name)[0]}
-    )
-    if len(effects) > 1:
+    emitted = [name for name in dict.fromkeys(node.options.emits) if not _fault(scope, name)[0]]
+    for name, other in _confusable(scope, emitted):
+        message = scope.rpcs[name].request.full_name
         yield Fault(
             scope.of_node(node, "emits"),
-            f"{service} emits rpcs of {' and '.join(effects)}, but its intents are one queue, of"
-            " which an effect takes all or none",
-            "put the rpcs into one effect, or let an orchestrator call the other",
+            f"{service} emits {name}, and {other} has the same request, {message}:"
+            " an intent finds its effect by the request's message",
+            "give one of them a request message of its own",
         )
+
+
+def _confusable(scope: Scope, emitted: list[str]) -> Iterator[tuple[str, str]]:
+    """Rpcs that are asked for, each with one of another effect at the queue that has its request;
+    each pair once.
+    """
+    services = sorted({name.partition("/")[0] for name in emitted})
+    told: set[tuple[str, str]] = set()
+    for name, service in itertools.product(emitted, services):
+        if service == name.partition("/")[0]:
+            continue
+        message = scope.rpcs[name].request.full_name
+        for rpc in scope.schema.nodes[service].rpcs:
+            other = f"{service}/{rpc.name}"
+            takes_intents = not rpc.request_streaming and not rpc.response_streaming
+            has_same = rpc.request.full_name == message
+            if takes_intents and has_same and (other, name) not in told:
+                told.add((name, other))
+                yield name, other
 
 
 def _fault(scope: Scope, name: str) -> tuple[str, str]:

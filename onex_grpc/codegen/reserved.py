@@ -30,6 +30,7 @@ ATTRIBUTES: Final[Mapping[int, frozenset[str]]] = {
     common_pb2.NODE_TYPE_EFFECT: _CLIENT
     | _NODE
     | {
+        "accepted_routes",
         "execute_effect",
         "execute_effect_stream",
         "execute_intents",

@@ -115,6 +115,11 @@ class CustomOperations:
         """The full names of the message types, sorted."""
         return sorted([*self._by_name, *self._streams])
 
+    @property
+    def unary_names(self) -> list[str]:
+        """Those of the operations without streams, which intents may ask for; sorted."""
+        return sorted(self._by_name)
+
     def has_stream(self, name: str) -> bool:
         """Whether the operation for messages of this type takes or gives a stream."""
         return name in self._streams

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
+from onex_grpc.contract.route import custom_route, target_route
 from onex_grpc.effect.custom_target import CustomOperations, CustomResource
 from onex_grpc.effect.event_target import EventTopic
 from onex_grpc.effect.files_target import FileFolder
@@ -21,7 +22,7 @@ from onex_grpc.effect.sqlite_target import SqliteDatabase
 from onex_grpc.errors import ConfigurationError, OperationRefusedError, TargetNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from onex_grpc.effect.operation import EffectRequest
     from onex_grpc.effect.target import Target
@@ -68,6 +69,20 @@ class EffectTargets:
                 context={"target": name},
             )
         return target
+
+    def routes(self, operations: Sequence[str]) -> list[str]:
+        """The routes of the intents that can be executed at the targets.
+
+        Args:
+            operations: the messages of the node's own operations.
+        """
+        routes: list[str] = []
+        for name, target in sorted(self._targets.items()):
+            if isinstance(target, CustomResource):
+                routes += [custom_route(message, name) for message in operations]
+            else:
+                routes.append(target_route(name))
+        return routes
 
     def options(self, request: EffectRequest) -> Mapping[str, str]:
         """The options of a request's target, which must be one for operations of the user's own.

@@ -40,6 +40,7 @@ class WorkerStream:
         self._ledger = ledger
         self._visibility_us = visibility_us
         self._worker = ""
+        self._accepts: frozenset[str] = frozenset()
         self._claims: dict[str, Claim] = {}
         self._reports = Reports(store, self._claims, visibility_us, self._tell)
         self._credit = 0
@@ -76,6 +77,7 @@ class WorkerStream:
         if first is None or not first.HasField("hello"):
             raise ContractValidationError.of(Violation("message", "begin the stream with a hello"))
         self._worker = first.hello.worker
+        self._accepts = frozenset(first.hello.accepts)
         held = list(first.hello.held_claim_tokens)
         # What it does not name it never got, or it died with it; nobody needs to wait for that.
         keep = self._ledger.come_back(self._worker, held, self._claims)
@@ -135,13 +137,13 @@ class WorkerStream:
                 for intent in claimed:
                     self._hand_over(intent)
                 if not claimed:
-                    await self._store.wait_intents(None)
+                    await self._store.wait_intents(None, self._accepts)
             self._credited.clear()
 
     async def _claim(self) -> Sequence[ClaimedIntent]:
         limit = min(self._credit, _CLAIM_AT_ONCE)
         self._claiming = asyncio.ensure_future(
-            self._store.claim_intents(self._worker, limit, self._visibility_us)
+            self._store.claim_intents(self._worker, limit, self._visibility_us, self._accepts)
         )
         try:
             # Shielded: a claim made for a stream that ended meanwhile must be given back.

@@ -17,7 +17,7 @@ from onex_grpc.rpc.passage import is_asked_for
 from onex_grpc.telemetry import NO_TELEMETRY, SpanKind, Telemetry, names
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     import grpc
 
@@ -41,6 +41,7 @@ class IntentWorker:
         queue: the node whose intents are taken, as the mesh knows it: `kind` or `kind/name`.
         worker: this node as `kind/name`; a queue knows its workers by it.
         execute: does one intent; an OnexError that may pass is repeated by the queue.
+        accepts: the routes of the intents that it gets; all where there are none.
         telemetry: records a span for each attempt.
         in_flight: how many intents are executed at the same time.
     """
@@ -52,6 +53,7 @@ class IntentWorker:
         queue: str,
         worker: str,
         execute: Execute,
+        accepts: Sequence[str] = (),
         telemetry: Telemetry = NO_TELEMETRY,
         in_flight: int = 32,
     ) -> None:
@@ -59,6 +61,7 @@ class IntentWorker:
         self._queue = queue
         self._worker = worker
         self._execute = execute
+        self._accepts = accepts
         self._telemetry = telemetry
         self._in_flight = in_flight
         self._held: dict[str, Work] = {}
@@ -139,7 +142,9 @@ class IntentWorker:
             await asyncio.gather(sending, return_exceptions=True)
 
     def _greet(self, out: asyncio.Queue[intent_pb2.TakeIntentsRequest]) -> None:
-        hello = intent_pb2.TakeIntentsHello(worker=self._worker, held_claim_tokens=self._held)
+        hello = intent_pb2.TakeIntentsHello(
+            worker=self._worker, held_claim_tokens=self._held, accepts=self._accepts
+        )
         out.put_nowait(intent_pb2.TakeIntentsRequest(hello=hello))
         for work in self._held.values():
             if work.report is not None:

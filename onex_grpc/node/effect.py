@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from onex.v1 import common_pb2, effect_pb2, effect_pb2_grpc, intent_pb2
 from onex_grpc.context import current_call, enter_call
+from onex_grpc.contract.route import MOST_ROUTES, custom_route
 from onex_grpc.effect.custom_target import CustomOperations
 from onex_grpc.effect.executor import EffectExecutor
 from onex_grpc.effect.intents import (
@@ -22,7 +23,7 @@ from onex_grpc.effect.settings import EffectSettings
 from onex_grpc.effect.stream_door import StreamDoor
 from onex_grpc.effect.streams import EffectStreams
 from onex_grpc.effect.targets import EffectTargets
-from onex_grpc.errors import OnexError, OutcomeUnknownError
+from onex_grpc.errors import ConfigurationError, OnexError, OutcomeUnknownError
 from onex_grpc.intent.worker import IntentWorker
 from onex_grpc.node.base import Node, Service
 from onex_grpc.rpc import CallRuntime, Mesh
@@ -118,6 +119,18 @@ class NodeEffect(Node):
         """The names of the targets, and of the messages of the node's own operations."""
         return [*self.targets.names, *self._custom.names]
 
+    def accepted_routes(self) -> Sequence[str] | None:
+        """The routes of the intents that it takes from queues, made by `onex_grpc.contract.route`;
+        None for all.
+
+        Those of its targets and its own operations, and all where `execute_effect` is overridden
+        and there is nothing else. Override both where `execute_effect` does more than that.
+        """
+        own = self._custom.unary_names
+        routes = [*map(custom_route, own), *self.targets.routes(own)]
+        is_overridden = type(self).execute_effect is not NodeEffect.execute_effect
+        return None if is_overridden and not self.operations() else routes
+
     async def dependencies(self) -> Mapping[str, bool]:
         """Whether the queues answer whose intents are taken."""
         return {worker.queue: worker.reachable for worker in self._workers}
@@ -126,28 +139,41 @@ class NodeEffect(Node):
         """Opens the targets and begins to take intents.
 
         Raises:
-            ConfigurationError: for a target that cannot be used.
+            ConfigurationError: for a target that cannot be used, or too many routes of intents.
         """
+        routes = self.accepted_routes()
+        if routes is not None and len(routes) > MOST_ROUTES:
+            raise ConfigurationError(
+                f"the targets and operations are {len(routes)} routes of intents, and a worker may "
+                f"have {MOST_ROUTES}; divide them among several effect nodes"
+            )
         try:
             await self.targets.open()
         except BaseException:
             await self.targets.close()
             raise
+        self._start_taking(routes)
+        if self.container.has_service(CallRuntime):
+            self._leaving = asyncio.create_task(
+                self._leave(self.container.get_service(CallRuntime))
+            )
+
+    def _start_taking(self, routes: Sequence[str] | None) -> None:
+        if self._settings.queues and routes is not None and not routes:
+            _log.warning("no intents are taken: there is neither a target nor an operation")
+            return
         for queue in self._settings.queues:
             worker = IntentWorker(
                 mesh=self._mesh,
                 queue=queue,
                 worker=self._worker_name(),
                 execute=self._execute_queued,
+                accepts=routes or (),
                 telemetry=self._telemetry,
                 in_flight=self._settings.intents_in_flight,
             )
             self._workers.append(worker)
             worker.start()
-        if self.container.has_service(CallRuntime):
-            self._leaving = asyncio.create_task(
-                self._leave(self.container.get_service(CallRuntime))
-            )
 
     def _worker_name(self) -> str:
         # Claims belong to a process: another one of the node must not free them when it says hello.

@@ -8,6 +8,7 @@ from onex.v1 import intent_pb2
 from onex_grpc.contract import check
 from onex_grpc.contract.ids import derived_uuid7
 from onex_grpc.contract.intent import destination
+from onex_grpc.contract.route import route_of
 from onex_grpc.errors import ContractValidationError, OnexError
 from onex_grpc.reducer.model import milliseconds
 from onex_grpc.store.model import NewIntent
@@ -75,6 +76,7 @@ def queue_entry(intent: intent_pb2.ModelIntent, traceparent: str) -> NewIntent:
         correlation_id=intent.correlation_id,
         traceparent=traceparent,
         order_key=intent.order_key,
+        route=route_of(intent),
     )
 
 

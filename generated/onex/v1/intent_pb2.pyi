@@ -253,21 +253,30 @@ class TakeIntentsHello(_message.Message):
 
     WORKER_FIELD_NUMBER: _builtins.int
     HELD_CLAIM_TOKENS_FIELD_NUMBER: _builtins.int
+    ACCEPTS_FIELD_NUMBER: _builtins.int
     worker: _builtins.str
     """worker is the name of the effect node, as `kind/name`; as `kind/name/instance` where several processes serve it."""
     @_builtins.property
     def held_claim_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """held_claim_tokens are claims of an earlier stream that the worker goes on with."""
 
+    @_builtins.property
+    def accepts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """accepts are the routes of the intents that the worker can execute; it gets no others, and all where there are none,
+        1000 at most. `custom/<message>` is that of operations of the user's own for a message of this full name,
+        `custom/<message>/<target>` where they name a target; `target/<name>` is that of all others at a target.
+        """
+
     def __init__(
         self,
         *,
         worker: _builtins.str = ...,
         held_claim_tokens: _abc.Iterable[_builtins.str] | None = ...,
+        accepts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_claim_tokens", b"held_claim_tokens", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepts", b"accepts", "held_claim_tokens", b"held_claim_tokens", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

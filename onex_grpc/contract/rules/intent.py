@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from onex.v1 import intent_pb2, operation_pb2
 from onex_grpc.contract.node import INSTANCE_PATTERN, NODE_PATTERN
+from onex_grpc.contract.route import MOST_ROUTES, ROUTE_PATTERN
 from onex_grpc.contract.rule import (
     Found,
     Rule,
@@ -111,6 +112,8 @@ RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
         matching("worker", rf"{NODE_PATTERN}(?:/{INSTANCE_PATTERN})?"),
         count("held_claim_tokens", 0, 10_000),
         each_matching("held_claim_tokens", VISIBLE_ASCII),
+        count("accepts", 0, MOST_ROUTES),
+        each_matching("accepts", ROUTE_PATTERN),
     ),
     intent_pb2.TakeIntentsCredit: (between("count", 1, 1000),),
     intent_pb2.TakeIntentsComplete: (_CLAIM_TOKEN,),

@@ -320,6 +320,9 @@ REFUSED: Final[dict[str, Refused]] = {
     "ModelIntent.retry_policy": refuse(intent, "retry_policy.max_retries", 101),
     "ModelIntent.metadata": refuse(intent, "metadata.entries", {"": ""}, "metadata.entries['']"),
     "TakeIntentsHello.worker": refuse(said("hello", worker="effect/a"), "hello.worker", "effect"),
+    "TakeIntentsHello.accepts": refuse(
+        said("hello", worker="effect/w"), "hello.accepts", ["orders.v1.Order"], "hello.accepts[0]"
+    ),
     "TakeIntentsCredit.count": refuse(said("credit", count=1), "credit.count", 0),
     "TakeIntentsComplete.claim_token": refuse(
         said("complete", claim_token="t"), "complete.claim_token", ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from onex.v1 import common_pb2, intent_pb2, intent_pb2_grpc, operation_pb2
+from onex_grpc.contract.route import route_of
 from onex_grpc.intent import IntentQueue, IntentWorker
 from onex_grpc.rpc import CallRuntime, LocalServer, Mesh
 from onex_grpc.store.model import Commit, FenceOnly, IntentState, NewIntent
@@ -24,7 +25,7 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def intent(
-    name: str, priority: int = 3, retries: int = 4, order_key: str = ""
+    name: str, priority: int = 3, retries: int = 4, order_key: str = "", target: str = "files"
 ) -> intent_pb2.ModelIntent:
     """An intent whose file path is its name, repeated after milliseconds."""
     policy = common_pb2.RetryPolicy(max_retries=retries)
@@ -33,7 +34,7 @@ def intent(
     return intent_pb2.ModelIntent(
         intent_id=str(uuid4()),
         intent_type=intent_pb2.INTENT_TYPE_FILE_OPERATION,
-        target="files",
+        target=target,
         payload=operation_pb2.EffectOperation(file=file),
         priority=intent_pb2.IntentPriority.ValueType(priority),
         correlation_id=CORRELATION,
@@ -70,6 +71,7 @@ class QueueBench:
                 correlation_id=given.correlation_id,
                 traceparent=TRACEPARENT,
                 order_key=given.order_key,
+                route=route_of(given),
             )
             for given in intents
         ]
@@ -85,11 +87,20 @@ class QueueBench:
 
     @asynccontextmanager
     async def working(
-        self, execute: Execute, in_flight: int = 32, name: str = "effect/test"
+        self,
+        execute: Execute,
+        in_flight: int = 32,
+        name: str = "effect/test",
+        accepts: Sequence[str] = (),
     ) -> AsyncIterator[IntentWorker]:
         """A worker while the block runs."""
         worker = IntentWorker(
-            mesh=self.mesh, queue="reducer", worker=name, execute=execute, in_flight=in_flight
+            mesh=self.mesh,
+            queue="reducer",
+            worker=name,
+            execute=execute,
+            accepts=accepts,
+            in_flight=in_flight,
         )
         worker.start()
         try:

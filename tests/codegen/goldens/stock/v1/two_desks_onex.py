@@ -9,6 +9,7 @@ from typing import TypeAlias
 from onex_grpc import typed as _onex
 from shop.v1 import desk_onex as _desk_onex
 from shop.v1 import desk_pb2 as _desk_pb2
+from shop.v1 import kinds_pb2 as _kinds_pb2
 from stock.v1 import desk_onex as _stock_v1_desk_onex
 from stock.v1 import two_desks_pb2 as _two_desks_pb2
 
@@ -97,8 +98,8 @@ TRANSFER = _onex.Contract(
     kind=_onex.REDUCER,
     name="transfer",
     version="1.0.0",
-    fingerprint="1.0.0:fa6db16d11f9",
-    emits=("shop.v1.DeskService/Sell",),
+    fingerprint="1.0.0:5b91ecfd8d0d",
+    emits=("shop.v1.DeskService/Sell", "shop.v1.MailService/SendReceipt"),
     key="transfer_id",
     rpcs=(_TRANSFER_TRANSFER,),
     source="stock/v1/two-desks.proto",
@@ -106,7 +107,10 @@ TRANSFER = _onex.Contract(
 """The contract of TransferService."""
 
 
-TransferIntent: TypeAlias = _onex.Intent[_desk_pb2.SellRequest]
+TransferIntent: TypeAlias = (
+    _onex.Intent[_desk_pb2.SellRequest]
+    | _onex.Intent[_kinds_pb2.SendReceiptRequest]
+)
 """What TransferReducer may ask for."""
 
 
