@@ -9,6 +9,7 @@ import pytest
 
 from onex_grpc.store import IntentState, open_store
 from onex_grpc.store.sqlite import intent_sql, queries, trail
+from onex_grpc.store.sqlite.connection import open_writer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 async def plan(path: Path, statement: str, bindings: Sequence[str | int]) -> list[str]:
     """The steps of a statement's plan, on an empty store."""
     await (await open_store(path)).close()
-    connection = apsw.Connection(str(path))
+    connection = open_writer(path)
     rows = connection.execute("EXPLAIN QUERY PLAN " + statement, tuple(bindings)).fetchall()
     connection.close()
     return [str(row[3]) for row in rows]
@@ -73,3 +74,29 @@ async def test_open_work_reads_one_lease_per_row(tmp_path: Path) -> None:
     steps = await plan(path, queries.OPEN_WORK, ("workflow/", 10, "workflow/", "workflow0"))
     assert any("state_open" in step for step in steps)
     assert any("PRIMARY KEY (workflow_id=?)" in step for step in steps)
+
+
+async def test_statements_of_the_queue_are_prepared_once(tmp_path: Path) -> None:
+    await (await open_store(tmp_path / "s.db")).close()
+    connection = open_writer(tmp_path / "s.db")
+    prepared: list[str] = []
+
+    def looked_up(*what: object) -> int:
+        prepared.append(str(what))
+        return apsw.SQLITE_OK
+
+    # Asked whenever a statement is prepared.
+    connection.authorizer = looked_up
+    statements: list[tuple[str, tuple[str | int, ...]]] = [
+        (intent_sql.claim(1), ("nonce", "worker", 0, "", 1)),
+        (intent_sql.DUE, (0, 64)),
+        (intent_sql.HAS_EARLIER, ("o",)),
+        (intent_sql.COMPLETE, (0, 1, "nonce")),
+    ]
+    for statement, bindings in statements:
+        connection.execute(statement, bindings).fetchall()
+        assert prepared
+        prepared.clear()
+        connection.execute(statement, bindings).fetchall()
+        assert prepared == []
+    connection.close()

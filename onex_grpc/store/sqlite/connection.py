@@ -35,9 +35,7 @@ def open_writer(path: Path) -> apsw.Connection:
             f"SQLite {apsw.sqlite_lib_version()} can corrupt a store; install apsw 3.51.3 or newer"
         )
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
-    connection = apsw.Connection(str(path), flags=flags)
-    connection.set_busy_timeout(_BUSY_MS)
-    return connection
+    return _set(apsw.Connection(str(path), flags=flags))
 
 
 def make_durable(connection: apsw.Connection) -> None:
@@ -66,7 +64,14 @@ def open_reader(path: Path) -> apsw.Connection:
     the statement sees.
     """
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_NOMUTEX
-    connection = apsw.Connection(str(path), flags=flags)
-    connection.set_busy_timeout(_BUSY_MS)
+    connection = _set(apsw.Connection(str(path), flags=flags))
     connection.pragma("wal_autocheckpoint", 0)
+    return connection
+
+
+def _set(connection: apsw.Connection) -> apsw.Connection:
+    connection.set_busy_timeout(_BUSY_MS)
+    # Without it SQLite asks at each execution whether the bound values allow another partial index,
+    # which means to prepare the statement anew: three quarters of what a claim takes.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     return connection
