@@ -11,6 +11,8 @@ from onex_grpc.intent.backoff import Backoff
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onex.v1 import intent_pb2
+
     Claims = dict[str, "Claim"]
 
 
@@ -22,7 +24,7 @@ _MOST_LEFT: Final = 1000
 class Claim:
     """A delivered intent as the queue remembers it, until it is settled.
 
-    One that was delivered before this process started is known by its token alone.
+    One that was delivered by another process is known by its token alone.
     """
 
     claim_token: str
@@ -31,6 +33,18 @@ class Claim:
     intent_id: str = ""
     target: str = ""
     correlation_id: str = ""
+
+    @classmethod
+    def of(cls, token: str, attempt: int, intent: intent_pb2.ModelIntent) -> Claim:
+        """The claim of an intent's attempt."""
+        return cls(
+            token,
+            attempt,
+            Backoff.of(intent.retry_policy),
+            intent.intent_id,
+            intent.target,
+            intent.correlation_id,
+        )
 
 
 class ClaimLedger:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from onex.v1 import error_pb2, intent_pb2
 from onex_grpc.intent.claims import Claim
 from onex_grpc.store.model import IntentState
+from onex_grpc.store.queue_rules import parse_claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +107,7 @@ class Reports:
 
     async def _settle_failure(self, report: intent_pb2.TakeIntentsFail) -> None:
         token = report.claim_token
-        claim = self._claims.get(token) or Claim(token)
+        claim = await self._known(token)
         wait_us = None
         if not report.terminal:
             wait_us = round(claim.backoff.wait(claim.attempt) * 1_000_000)
@@ -115,6 +116,20 @@ class Reports:
         if state is IntentState.DEAD:
             _log_dead(claim, report.error)
         self._tell(token, LOST if state is None else intent_pb2.IntentStatus.ValueType(state))
+
+    async def _known(self, token: str) -> Claim:
+        """A claim; what another process has delivered is looked up, since it waits and is told of
+        in its own way.
+        """
+        claim = self._claims.get(token)
+        if claim is not None and claim.intent_id:
+            return claim
+        sequence, _ = parse_claim(token)
+        rows = await self._store.list_intents(IntentState.IN_FLIGHT, sequence - 1, 1)
+        if not rows or rows[0].sequence != sequence:
+            return Claim(token)
+        intent = intent_pb2.ModelIntent.FromString(rows[0].payload)
+        return Claim.of(token, rows[0].attempts, intent)
 
 
 def _log_dead(claim: Claim, error: error_pb2.ErrorDetail) -> None:

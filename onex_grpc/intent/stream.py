@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from onex.v1 import intent_pb2
 from onex_grpc.errors import ContractValidationError, NodeUnavailableError, Violation
-from onex_grpc.intent.backoff import Backoff
 from onex_grpc.intent.claims import Claim, ClaimLedger
 from onex_grpc.intent.reports import LOST, Reports
 
@@ -156,14 +155,8 @@ class WorkerStream:
 
     def _hand_over(self, claimed: ClaimedIntent) -> None:
         intent = intent_pb2.ModelIntent.FromString(claimed.payload)
-        self._claims[claimed.claim_token] = Claim(
-            claimed.claim_token,
-            claimed.attempt,
-            Backoff.of(intent.retry_policy),
-            intent.intent_id,
-            intent.target,
-            intent.correlation_id,
-        )
+        token = claimed.claim_token
+        self._claims[token] = Claim.of(token, claimed.attempt, intent)
         delivery = intent_pb2.IntentDelivery(
             intent=intent,
             claim_token=claimed.claim_token,
