@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import LiteralString
 
-    import psycopg
-
-    from onex_grpc.store.postgres.connection import Connection
+    from onex_grpc.store.postgres.exchange import Answer, Exchange
     from onex_grpc.store.postgres.needs import Needs
     from onex_grpc.store.postgres.transaction import Row
 
@@ -71,12 +69,12 @@ class Known:
         self.due = rows
 
 
-def read_known(connection: Connection, needs: Needs, about_us: int) -> tuple[Known, Row]:
+def read_known(exchange: Exchange, needs: Needs, about_us: int) -> tuple[Known, Row]:
     """Reads and locks what a batch needs; returns it with the row of SELECT_TIME after all waits
     for locks. `about_us` is the time as far as it is known without asking, or 0.
     """
     known = Known()
-    reading = _Reading(connection)
+    reading = _Reading(exchange)
     _lock_leases(reading, known, [*needs.guards, *needs.leases])
     _look_up(reading, known, needs)
     if needs.due and about_us:
@@ -85,7 +83,7 @@ def read_known(connection: Connection, needs: Needs, about_us: int) -> tuple[Kno
     missing = [name for name in needs.guards if name not in known.leases]
     if missing:
         # There must be a row, or two processes could both find none and both go on.
-        connection.execute(_MAKE_ROOM, (missing,))
+        exchange.execute(_MAKE_ROOM, (missing,))
         _lock_leases(reading, known, missing)
         time = reading.finish()
     for name in needs.leases:
@@ -133,9 +131,9 @@ def lease_of(row: Row | None) -> LeaseRow | None:
 class _Reading:
     """Statements on their way, and what their rows are for."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._sent: list[tuple[psycopg.Cursor[Row], Callable[[Sequence[Row]], None]]] = []
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._sent: list[tuple[Answer, Callable[[Sequence[Row]], None]]] = []
 
     def send(
         self,
@@ -143,13 +141,13 @@ class _Reading:
         bindings: Sequence[object],
         keep: Callable[[Sequence[Row]], None],
     ) -> None:
-        cursor = self._connection.execute(statement, bindings, binary=True)
-        self._sent.append((cursor, keep))
+        answer = self._exchange.execute(statement, bindings)
+        self._sent.append((answer, keep))
 
     def finish(self) -> Row:
         """Waits for all; returns the time after them."""
-        timed = self._connection.execute(SELECT_TIME, binary=True)
-        for cursor, keep in self._sent:
-            keep(cursor.fetchall())
+        timed = self._exchange.execute(SELECT_TIME)
+        for answer, keep in self._sent:
+            keep(answer.fetchall())
         self._sent.clear()
         return timed.fetchone() or (0, 0, 0)

@@ -7,61 +7,69 @@ from typing import TYPE_CHECKING, Final, LiteralString
 from onex_grpc.store.postgres.intent_sql import READY_ROUTES
 
 if TYPE_CHECKING:
-    import psycopg
-
     from onex_grpc.store.lease_rules import LeaseRow
-    from onex_grpc.store.postgres.connection import Connection
+    from onex_grpc.store.postgres.exchange import Answer, Exchange
     from onex_grpc.store.postgres.transaction import Row
 
+# Arrays are taken apart side by side in a list of columns. In FROM each would be stored before it
+# is read, which takes longer than the row that it is for.
 _LEASES: Final = (
     "UPDATE workflow SET fence = new.fence, lease_id = new.lease_id, request_id = new.request_id, "
     "holder = new.holder, ttl_us = new.ttl_us, expires_us = new.expires_us "
-    "FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::bigint[], "
-    "%b::bigint[]) "
-    "AS new (workflow_id, fence, lease_id, request_id, holder, ttl_us, expires_us) "
+    "FROM (SELECT unnest(%b::text[]) AS workflow_id, unnest(%b::bigint[]) AS fence, "
+    "unnest(%b::text[]) AS lease_id, unnest(%b::text[]) AS request_id, "
+    "unnest(%b::text[]) AS holder, unnest(%b::bigint[]) AS ttl_us, "
+    "unnest(%b::bigint[]) AS expires_us) AS new "
     "WHERE workflow.workflow_id = new.workflow_id"
 )
 _NEW_STATES: Final = (
-    "INSERT INTO state (key, version, open) "
-    "SELECT key, version, coalesce(open, false) "
-    "FROM unnest(%b::text[], %b::bigint[], %b::boolean[]) AS new (key, version, open)"
+    "INSERT INTO state (key, version, open) SELECT key, version, coalesce(open, false) "
+    "FROM (SELECT unnest(%b::text[]) AS key, unnest(%b::bigint[]) AS version, "
+    "unnest(%b::boolean[]) AS open) AS new"
 )
 _STATES: Final = (
     "UPDATE state SET version = new.version, open = coalesce(new.open, state.open) "
-    "FROM unnest(%b::text[], %b::bigint[], %b::boolean[]) AS new (key, version, open) "
-    "WHERE state.key = new.key"
+    "FROM (SELECT unnest(%b::text[]) AS key, unnest(%b::bigint[]) AS version, "
+    "unnest(%b::boolean[]) AS open) AS new WHERE state.key = new.key"
 )
 _HISTORY: Final = (
     "INSERT INTO history (state_id, version, kind, fence, lease_id, holder, action_id, "
     "parent_action_id, intents, written_us, state_type, state) "
     "SELECT state.id, new.version, new.kind, new.fence, new.lease_id, new.holder, new.action_id, "
     "new.parent_action_id, new.intents, new.written_us, new.state_type, new.state "
-    "FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::text[], "
-    "%b::text[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::bytea[]) "
-    "AS new (key, version, kind, fence, lease_id, holder, action_id, parent_action_id, intents, "
-    "written_us, state_type, state) JOIN state ON state.key = new.key"
+    "FROM (SELECT unnest(%b::text[]) AS key, unnest(%b::bigint[]) AS version, "
+    "unnest(%b::text[]) AS kind, unnest(%b::bigint[]) AS fence, unnest(%b::text[]) AS lease_id, "
+    "unnest(%b::text[]) AS holder, unnest(%b::text[]) AS action_id, "
+    "unnest(%b::text[]) AS parent_action_id, unnest(%b::text[]) AS intents, "
+    "unnest(%b::bigint[]) AS written_us, unnest(%b::text[]) AS state_type, "
+    "unnest(%b::bytea[]) AS state) AS new JOIN state ON state.key = new.key"
 )
 _ACTIONS: Final = (
     "INSERT INTO action (scope, action_id, content_hash, action_type, target, correlation_id, "
     "issued_us, fence, basis, lease_id, parent_action_id, request, reply, error, epoch, failed, "
     "finished_us, holder) "
-    "SELECT * FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::bigint[], %b::text[], "
-    "%b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::bytea[], "
-    "%b::bytea[], %b::bytea[], %b::bigint[], %b::boolean[], %b::bigint[], %b::text[])"
+    "SELECT unnest(%b::text[]), unnest(%b::text[]), unnest(%b::bytea[]), unnest(%b::bigint[]), "
+    "unnest(%b::text[]), unnest(%b::text[]), unnest(%b::bigint[]), unnest(%b::bigint[]), "
+    "unnest(%b::bigint[]), unnest(%b::text[]), unnest(%b::text[]), unnest(%b::bytea[]), "
+    "unnest(%b::bytea[]), unnest(%b::bytea[]), unnest(%b::bigint[]), unnest(%b::boolean[]), "
+    "unnest(%b::bigint[]), unnest(%b::text[])"
 )
 _INTENTS: Final = (
     "INSERT INTO intent (intent_id, state, priority, rank_us, timed_us, attempts, max_attempts, "
     "claim, worker, order_key, route, created_us, correlation_id, traceparent, payload, "
     "last_error) SELECT intent_id, state, priority, rank_us, 0, 0, max_attempts, '', '', "
     "order_key, route, created_us, correlation_id, traceparent, payload, '' "
-    "FROM unnest(%b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], "
-    "%b::text[], %b::bigint[], %b::text[], %b::text[], %b::bytea[]) AS new (intent_id, state, "
-    "priority, rank_us, max_attempts, order_key, route, created_us, correlation_id, traceparent, "
-    "payload)"
+    "FROM (SELECT unnest(%b::text[]) AS intent_id, unnest(%b::bigint[]) AS state, "
+    "unnest(%b::bigint[]) AS priority, unnest(%b::bigint[]) AS rank_us, "
+    "unnest(%b::bigint[]) AS max_attempts, unnest(%b::text[]) AS order_key, "
+    "unnest(%b::text[]) AS route, unnest(%b::bigint[]) AS created_us, "
+    "unnest(%b::text[]) AS correlation_id, unnest(%b::text[]) AS traceparent, "
+    "unnest(%b::bytea[]) AS payload) AS new"
 )
 _COMPLETIONS: Final = (
     "UPDATE intent SET state = 5, timed_us = done.timed_us "
-    "FROM unnest(%b::bigint[], %b::text[], %b::bigint[]) AS done (seq, claim, timed_us) "
+    "FROM (SELECT unnest(%b::bigint[]) AS seq, unnest(%b::text[]) AS claim, "
+    "unnest(%b::bigint[]) AS timed_us) AS done "
     "WHERE intent.seq = done.seq AND intent.claim = done.claim AND intent.state = 3 "
     "RETURNING intent.seq, intent.claim, order_key, priority"
 )
@@ -98,24 +106,24 @@ class Answers:
     member's rows begin with its key.
     """
 
-    __slots__ = ("_columns", "_cursor", "_rows")
+    __slots__ = ("_answer", "_columns", "_rows")
 
     def __init__(self, columns: int) -> None:
         """A key is so many columns wide."""
         self._columns = columns
-        self._cursor: psycopg.Cursor[Row] | None = None
+        self._answer: Answer | None = None
         self._rows: dict[Row, list[Row]] = {}
 
-    def come_from(self, cursor: psycopg.Cursor[Row]) -> None:
+    def come_from(self, answer: Answer) -> None:
         """The statement was sent."""
-        self._cursor = cursor
+        self._answer = answer
 
     def take(self, key: Row) -> list[Row]:
         """The rows of one member, which nobody else gets."""
-        if self._cursor is not None:
-            for row in self._cursor.fetchall():
+        if self._answer is not None:
+            for row in self._answer.fetchall():
                 self._rows.setdefault(row[: self._columns], []).append(row)
-            self._cursor = None
+            self._answer = None
         return self._rows.pop(key, [])
 
 
@@ -158,7 +166,7 @@ class Pending:
             opened = states[key][1]
         states[key] = (version, opened)
 
-    def send(self, connection: Connection) -> None:
+    def send(self, exchange: Exchange) -> None:
         """Sends all, and waits for nothing."""
         for statement, rows in (
             (_LEASES, [_lease_row(row) for row in self.leases.values()]),
@@ -169,31 +177,30 @@ class Pending:
             (_INTENTS, self.intents),
         ):
             if rows:
-                _send(connection, statement, rows)
-        self._send_queue(connection)
+                _send(exchange, statement, rows)
+        self._send_queue(exchange)
         for sent in (self.leases, self._new_states, self._states):
             sent.clear()
         for written in (self.history, self.actions, self.intents):
             written.clear()
 
-    def _send_queue(self, connection: Connection) -> None:
+    def _send_queue(self, exchange: Exchange) -> None:
         if self._completions:
-            self._completed.come_from(_send(connection, _COMPLETIONS, self._completions))
+            self._completed.come_from(_send(exchange, _COMPLETIONS, self._completions))
             self._completions, self._completed = [], Answers(2)
         for routes, (claims, answers) in self._claims.items():
             columns = [list(column) for column in zip(*claims, strict=True)]
             if routes:
-                bindings = (len(claims), list(routes), *columns)
-                sent = connection.execute(_CLAIMS, bindings, binary=True)
+                sent = exchange.execute(_CLAIMS, (len(claims), list(routes), *columns))
             else:
-                sent = connection.execute(_CLAIMS_OF_ALL, (len(claims), *columns), binary=True)
+                sent = exchange.execute(_CLAIMS_OF_ALL, (len(claims), *columns))
             answers.come_from(sent)
         self._claims.clear()
 
 
-def _send(connection: Connection, statement: LiteralString, rows: list[Row]) -> psycopg.Cursor[Row]:
+def _send(exchange: Exchange, statement: LiteralString, rows: list[Row]) -> Answer:
     columns = [list(column) for column in zip(*rows, strict=True)]
-    return connection.execute(statement, columns, binary=True)
+    return exchange.execute(statement, columns)
 
 
 def _lease_row(row: LeaseRow) -> Row:

@@ -6,16 +6,15 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 from onex_grpc.errors import OnexError
 from onex_grpc.store.batcher import Outcome
 from onex_grpc.store.postgres.clock import KEEP, LIFT
+from onex_grpc.store.postgres.exchange import Exchange
 from onex_grpc.store.postgres.failures import is_race, translate, unknown_outcome
 from onex_grpc.store.postgres.known import read_known
 from onex_grpc.store.postgres.needs import merged
 from onex_grpc.store.postgres.notices import NOTIFY, Announcer
-from onex_grpc.store.postgres.pipeline import pipeline
 from onex_grpc.store.postgres.transaction import AgainError, Later, Operation, Transaction
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ _RECONNECT_SECONDS: Final = 0.25
 _TALLY_SLOTS: Final = 16
 _COUNT: Final = (
     "INSERT INTO tally (slot, state, priority, count) "
-    "SELECT %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) "
+    "SELECT %s, unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::bigint[]) "
     "ON CONFLICT (slot, state, priority) DO UPDATE SET count = tally.count + excluded.count"
 )
 
@@ -53,7 +52,7 @@ class PostgresRunner:
         self, connection: Connection, connector: Connector, clock: ServerClock, wakeups: Wakeups
     ) -> None:
         """Takes the connection over."""
-        self._connection = connection
+        self._exchange = Exchange(connection)
         self._connector = connector
         self._clock = clock
         self._wakeups = wakeups
@@ -62,8 +61,7 @@ class PostgresRunner:
         self._failure: OnexError | None = None
         self._next_try = 0.0
         self._committing = False
-        self._rollbacks = 0
-        self.backend_pid = connection.info.backend_pid
+        self.backend_pid = self._exchange.backend_pid
 
     def run(self, operations: Sequence[Callable[[Transaction], object]]) -> Sequence[Outcome]:
         """Runs all operations in one transaction; one that fails takes no other with it."""
@@ -80,7 +78,7 @@ class PostgresRunner:
 
     def close(self) -> Sequence[asyncio.Future[None]]:
         """Closes the connection, and with it gives the owner's lock up."""
-        self._connection.close()
+        self._exchange.close()
         return self._wakeups.close()
 
     def _together(self, operations: Sequence[Callable[[Transaction], object]]) -> list[Outcome]:
@@ -91,7 +89,7 @@ class PostgresRunner:
         except (_SpoiledError, AgainError):
             return [self._alone(operation) for operation in operations]
         except psycopg.Error as error:
-            if self._committing and self._connection.closed:
+            if self._committing and self._exchange.closed:
                 return [self._unknown(error) for _ in operations]
             return [self._alone(operation) for operation in operations]
         except OnexError as error:
@@ -106,7 +104,7 @@ class PostgresRunner:
                 failure = error
                 continue
             except psycopg.Error as error:
-                if self._committing and self._connection.closed:
+                if self._committing and self._exchange.closed:
                     return self._unknown(error)
                 failure = translate(error)
                 if not is_race(error):
@@ -141,16 +139,15 @@ class PostgresRunner:
     def _transact(self, operations: Sequence[Callable[[Transaction], object]]) -> list[Outcome]:
         self._committing = False
         try:
-            with pipeline(self._connection):
-                tx = self._begin(operations)
-                outcomes = [_attempt(tx, operation, len(operations)) for operation in operations]
-                tx.flush()
-                outcomes = [_awaited(outcome) for outcome in outcomes]
-                self._committing = True
-                self._finish(tx)
+            tx = self._begin(operations)
+            outcomes = [_attempt(tx, operation, len(operations)) for operation in operations]
+            tx.flush()
+            outcomes = [_awaited(outcome) for outcome in outcomes]
+            self._committing = True
+            self._finish(tx)
         except psycopg.Error as error:
             self._roll_back()
-            if self._connection.closed and not self._committing:
+            if self._exchange.closed and not self._committing:
                 raise _LostError from error
             raise
         except _FailedError as failed:
@@ -163,49 +160,45 @@ class PostgresRunner:
         return outcomes
 
     def _begin(self, operations: Sequence[Callable[[Transaction], object]]) -> Transaction:
-        connection = self._connection
+        exchange = self._exchange
         changes = self._wakeups.begin()
         needs = merged(each.needs for each in operations if isinstance(each, Operation))
         while True:
-            connection.execute("BEGIN")
-            known, time_row = read_known(connection, needs, self._clock.estimate())
+            exchange.execute("BEGIN")
+            known, time_row = read_known(exchange, needs, self._clock.estimate())
             lift = self._clock.step_back(*time_row)
             if not any(lift):
-                return Transaction(connection, self._clock, changes, known)
-            connection.execute(LIFT, lift)
-            connection.execute("COMMIT")
+                return Transaction(exchange, self._clock, changes, known)
+            exchange.execute(LIFT, lift)
+            exchange.execute("COMMIT")
 
     def _finish(self, tx: Transaction) -> None:
         tx.flush()
-        connection = self._connection
+        exchange = self._exchange
         if counted := tx.tally.rows():
             states, priorities, counts = zip(*counted, strict=True)
-            slot = connection.info.backend_pid % _TALLY_SLOTS
-            connection.execute(_COUNT, (slot, list(states), list(priorities), list(counts)))
+            slot = exchange.backend_pid % _TALLY_SLOTS
+            exchange.execute(_COUNT, (slot, list(states), list(priorities), list(counts)))
         keep = self._clock.keep()
         if tx.writes and keep is not None:
             # The last statement, since all writers want this row now and then.
-            connection.execute(KEEP, keep)
+            exchange.execute(KEEP, keep)
         if tx.writes:
             channel = self._connector.channel
             for payload in self._announcer.payloads(tx):
-                connection.execute(NOTIFY, (channel, payload, channel))
-        connection.execute("COMMIT")
+                exchange.execute(NOTIFY, (channel, payload, channel))
+        exchange.execute("COMMIT")
+        exchange.wait()
 
     def _roll_back(self) -> None:
         self._wakeups.undo()
         self._announcer.forget()
+        if self._exchange.closed:
+            return
         try:
-            if (
-                not self._connection.closed
-                and self._connection.info.transaction_status is not TransactionStatus.IDLE
-            ):
-                # A statement that psycopg has not seen: at the first sight of a ROLLBACK it forgets
-                # what it takes for prepared, which is not what was sent after the failure.
-                self._rollbacks += 1
-                self._connection.execute(f"ROLLBACK /* {self._rollbacks} */".encode())
+            self._exchange.roll_back()
         except psycopg.Error:
-            self._connection.close()
+            self._exchange.close()
 
     def _connect(self) -> None:
         """Makes sure of a connection.
@@ -214,19 +207,19 @@ class PostgresRunner:
             DatabaseConnectionError: the server cannot be reached.
             StoreInUseError: another process has taken the store meanwhile.
         """
-        if not self._connection.closed:
+        if not self._exchange.closed:
             return
         if self._failure is not None and time.monotonic() < self._next_try:
             raise self._failure
         try:
-            self._connection = self._connector.connect_writer()
+            self._exchange = Exchange(self._connector.connect_writer())
         except psycopg.Error as error:
             self._failure = translate(error)
         except OnexError as error:
             self._failure = error
         else:
             self._failure = None
-            self.backend_pid = self._connection.info.backend_pid
+            self.backend_pid = self._exchange.backend_pid
             return
         self._next_try = time.monotonic() + _RECONNECT_SECONDS
         raise self._failure

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from onex_grpc.store.postgres.clock import ServerClock
-    from onex_grpc.store.postgres.connection import Connection
+    from onex_grpc.store.postgres.exchange import Exchange
     from onex_grpc.store.postgres.known import Known
     from onex_grpc.store.wakeups import Changes
 
@@ -40,14 +40,14 @@ class Transaction:
     """
 
     __slots__ = (
-        *("_clock", "_connection", "all_promoted", "changes", "emitted", "known"),
+        *("_clock", "_exchange", "all_promoted", "changes", "emitted", "known"),
         *("looked_ahead", "now_us", "pending", "tally", "writes"),
     )
 
     def __init__(
-        self, connection: Connection, clock: ServerClock, changes: Changes, known: Known
+        self, exchange: Exchange, clock: ServerClock, changes: Changes, known: Known
     ) -> None:
-        self._connection = connection
+        self._exchange = exchange
         self._clock = clock
         self.pending = Pending()
         self.known = known
@@ -62,18 +62,18 @@ class Transaction:
     def row(self, statement: LiteralString, bindings: Sequence[object] = ()) -> Row | None:
         """Reads one row."""
         self.flush()
-        return self._connection.execute(statement, bindings, binary=True).fetchone()
+        return self._exchange.execute(statement, bindings).fetchone()
 
     def rows(self, statement: LiteralString, bindings: Sequence[object] = ()) -> list[Row]:
         """Reads all rows."""
         self.flush()
-        return self._connection.execute(statement, bindings, binary=True).fetchall()
+        return self._exchange.execute(statement, bindings).fetchall()
 
     def write(self, statement: LiteralString, bindings: Sequence[object] = ()) -> None:
         """Sends a write; where it fails, a later statement or the commit does."""
         self.flush()
         self.writes += 1
-        self._connection.execute(statement, bindings)
+        self._exchange.execute(statement, bindings)
 
     def later(self) -> Pending:
         """For rows that are written with those of the whole batch, at its end or before the next
@@ -84,7 +84,7 @@ class Transaction:
 
     def flush(self) -> None:
         """Sends what is pending."""
-        self.pending.send(self._connection)
+        self.pending.send(self._exchange)
 
     def write_rows(self, statement: LiteralString, bindings: Sequence[object] = ()) -> list[Row]:
         """Writes, and waits for a row of each that was written."""
@@ -95,8 +95,8 @@ class Transaction:
     def lock_row(self, statement: LiteralString, bindings: Sequence[object]) -> Row | None:
         """Reads one row FOR UPDATE, and takes the time after the wait for it."""
         self.flush()
-        locked = self._connection.execute(statement, bindings, binary=True)
-        timed = self._connection.execute(SELECT_TIME, binary=True)
+        locked = self._exchange.execute(statement, bindings)
+        timed = self._exchange.execute(SELECT_TIME)
         row = locked.fetchone()
         time = timed.fetchone()
         if time is not None:
@@ -108,7 +108,7 @@ class Transaction:
         visible; what is read later sees what the others wrote.
         """
         self.flush()
-        self._connection.execute(
+        self._exchange.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || %s, 3))",
             (f"\n{name}",),
         )
