@@ -12,6 +12,7 @@ from psycopg import sql
 from onex_grpc.store import NewEvent
 from onex_grpc.store.postgres import open_postgres
 from onex_grpc.store.postgres.connection import Connector
+from onex_grpc.store.postgres.notices import Notice
 from tests.store.builders import SECOND, change, intent
 
 if TYPE_CHECKING:
@@ -34,6 +35,27 @@ async def wakes(emitter: Store, worker: Store, name: str) -> None:
 async def test_intents_of_one_store_wake_the_other(pair: tuple[Store, Store]) -> None:
     await wakes(pair[0], pair[1], "a")
     await wakes(pair[1], pair[0], "b")
+
+
+async def test_what_is_ready_wakes_who_takes_its_route(pair: tuple[Store, Store]) -> None:
+    for routes in (["a"], ["other", *(f"{n}/" + "long" * 20 for n in range(60))]):
+        assert await pair[1].claim_intents("effect/w", 1, SECOND, ["other", *routes]) == []
+        waiting = asyncio.ensure_future(pair[1].wait_intents(None, routes))
+        other = asyncio.ensure_future(pair[1].wait_intents(None, ["other"]))
+        await asyncio.sleep(0)
+        await pair[0].commit(change(None, intents=tuple(intent(r, route=r) for r in routes)))
+        await asyncio.wait_for(waiting, 5)
+        assert other.done() == ("other" in routes)
+        claims = await pair[1].claim_intents("effect/w", 100, SECOND, routes)
+        assert all(await pair[1].complete_intents([each.claim_token for each in claims]))
+        assert len(claims) == len(routes)
+        other.cancel()
+
+
+@pytest.mark.parametrize("told", ["", "x", "5", "null", "[1]", "[]", '{"a": 1}', '["a", 2]'])
+def test_a_strange_notice_has_everybody_look(told: str) -> None:
+    assert Notice.parse(f"ready {told}") is None
+    assert Notice.parse('ready ["a", "\\u00e9"]') == Notice(ready=["a", "é"])
 
 
 async def test_whoever_is_left_wakes_whoever_comes(

@@ -50,11 +50,8 @@ class Notice:
     def parse(cls, payload: str) -> Notice | None:
         """Reads a payload; None where everybody should look."""
         if payload.startswith(_READY):
-            try:
-                return cls(ready=json.loads(payload[len(_READY) :]))
-            except ValueError:
-                # Of another version, or a stranger's.
-                return None
+            routes = _routes(payload[len(_READY) :])
+            return None if routes is None else cls(ready=routes)
         if payload.startswith(_DUE) and payload[len(_DUE) :].isdigit():
             return cls(due_us=int(payload[len(_DUE) :]))
         if payload.startswith(_TOPIC) and len(payload) > len(_TOPIC):
@@ -101,3 +98,15 @@ def _ready(routes: Collection[str]) -> str:
     # Escapes make it ASCII: as many bytes as characters.
     payload = _READY + json.dumps(sorted(routes))
     return payload if len(payload) < _TOPIC_BYTES else _ALL
+
+
+def _routes(told: str) -> list[str] | None:
+    try:
+        routes: object = json.loads(told)
+    except ValueError:
+        # Of another version, or a stranger's.
+        return None
+    if not isinstance(routes, list):
+        return None
+    named = [route for route in routes if isinstance(route, str)]
+    return named if named and len(named) == len(routes) else None
