@@ -42,6 +42,8 @@ def server_options(message_bytes: int) -> list[Option]:
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # Of a peer that is stopped, not unreachable, only this ends the wait; else a minute.
+        ("grpc.http2.ping_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         # Without these two, a client that pings as ours does is sent away (too_many_pings).
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
@@ -57,6 +59,8 @@ def client_options(message_bytes: int, server_name: str) -> list[Option]:
         *common_options(message_bytes),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # Of a peer that is stopped, not unreachable, only this ends the wait; else a minute.
+        ("grpc.http2.ping_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 50),
