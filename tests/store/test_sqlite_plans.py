@@ -90,8 +90,9 @@ async def test_statements_of_the_queue_are_prepared_once(tmp_path: Path) -> None
     statements: list[tuple[str, tuple[str | int, ...]]] = [
         (intent_sql.claim(1), ("nonce", "worker", 0, "", 1)),
         (intent_sql.DUE, (0, 64)),
-        (intent_sql.HAS_EARLIER, ("o",)),
-        (intent_sql.COMPLETE, (0, 1, "nonce")),
+        (intent_sql.UNBLOCK, ("o",)),
+        (intent_sql.SELECT_OLDEST_DEAD, (5,)),
+        (trail.HISTORY, ("k", 0, 5)),
     ]
     for statement, bindings in statements:
         connection.execute(statement, bindings).fetchall()
