@@ -14,8 +14,11 @@ import psycopg
 import pytest
 
 from onex.v1 import (
+    action_pb2,
     event_pb2,
     event_pb2_grpc,
+    lease_pb2,
+    lease_pb2_grpc,
     orchestrator_pb2,
     orchestrator_pb2_grpc,
     reducer_pb2,
@@ -57,6 +60,7 @@ class Worker(NodeCompute):
 
     def register_algorithms(self, registry):
         registry.register("work", work)
+        registry.register("tell", tell)
 
 
 class Ledger(NodeReducer[orders_pb2.Order]):
@@ -77,6 +81,12 @@ async def work(data):
     while not Path("finish").exists():
         await asyncio.sleep(0.01)
     return "worked"
+
+
+async def tell(data):
+    """Tells each time something else."""
+    await work(data)
+    return str(time.monotonic_ns())
 '''
 SETTINGS = """
 store = "{store}"
@@ -264,6 +274,40 @@ async def test_workflow_of_a_process_that_is_killed_while_it_is_followed_goes_on
         assert [result(await second) for second in seconds] == ["worked"] * 3
 
 
+async def test_workflow_of_a_process_that_is_killed_between_commit_and_answer_is_run(
+    tmp_path: Path,
+) -> None:
+    server = PostgresServer()
+    try:
+        async with opened(tmp_path, server.address) as house:
+            one, other = await asyncio.gather(*(house.conductor(number) for number in range(2)))
+            with psycopg.connect(server.address, autocommit=True) as rival:
+                # The server commits, and does not say so.
+                rival.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+                rival.execute("SELECT pg_reload_conf()")
+                first = asyncio.create_task(ask(house.orchestrator(one)))
+                async with asyncio.timeout(20):
+                    while True:
+                        found = rival.execute(
+                            "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+                        )
+                        if found.fetchone() is not None:
+                            break
+                        await asyncio.sleep(0.005)
+                await one.kill()
+                rival.execute("ALTER SYSTEM RESET synchronous_standby_names")
+                rival.execute("SELECT pg_reload_conf()")
+            with pytest.raises(UnavailableError):
+                await first
+            again = asyncio.create_task(ask(house.orchestrator(other)))
+            await asyncio.wait_for(house.working(), 5)
+            house.finish()
+            assert result(await again) == "worked"
+            assert house.calls() == 1
+    finally:
+        server.stop()
+
+
 async def test_workflows_of_a_killed_process_are_taken_over_once_by_two_at_once(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
@@ -356,6 +400,45 @@ async def test_process_that_was_stopped_finds_another_holder(
         outputs = await asyncio.wait_for(asyncio.gather(first, second), 20)
         assert outputs[0] == outputs[1]
         assert result(outputs[0]) == "worked"
+
+
+async def test_action_sent_to_two_processes_at_once_counts_once(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    async with opened(tmp_path, postgres.address) as house:
+        processes = await asyncio.gather(*(house.conductor(number) for number in range(2)))
+        leases = house.mesh(processes[0]).stub(lease_pb2_grpc.LeaseServiceStub, "orchestrator")
+        wanted = lease_pb2.AcquireLeaseRequest(
+            workflow_id="w", holder="somebody", request_id=str(uuid.uuid4())
+        )
+        lease = (await leases.AcquireLease(wanted)).lease
+        sent = orchestrator_pb2.ExecuteActionRequest(
+            workflow_id="w", fence=lease.fence, lease_token=lease.token
+        )
+        sent.action.action_id = str(uuid.uuid4())
+        sent.action.action_type = action_pb2.ACTION_TYPE_DELEGATE_TASK
+        sent.action.lease_id = lease.lease_id
+        sent.action.correlation_id = str(uuid.uuid4())
+        sent.action.issued_at.GetCurrentTime()
+        sent.action.target_node = "compute/main"
+        asked = sent.action.command_payload.compute
+        asked.algorithm_config.algorithm_type = "tell"
+        asked.input_data.CopyFrom(data.pack([1]))
+        clients = [house.orchestrator(process) for process in processes]
+        sending = [
+            asyncio.ensure_future(client.ExecuteAction(sent, timeout=20)) for client in clients
+        ]
+        for _ in clients:
+            await house.working()
+        house.finish()
+        # Its node was asked twice, with one id; what came first is the answer to both.
+        replies = await asyncio.gather(*sending)
+        assert replies[0] == replies[1]
+        workflows = house.mesh(processes[1]).stub(
+            orchestrator_pb2_grpc.WorkflowServiceStub, "orchestrator"
+        )
+        found = await workflows.GetWorkflow(orchestrator_pb2.GetWorkflowRequest(workflow_id="w"))
+        assert [step.output for step in found.state.steps] == [replies[0].result]
 
 
 async def test_client_of_several_processes_survives_one_of_them(
