@@ -37,6 +37,7 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
     # An id that is known is told by name, since a failed insert would end the transaction.
     if _are_in_use(tx, [intent.intent_id for intent in new]):
         raise ids_in_use(new)
+    tx.lock_orders(intent.order_key for intent in new)
     for intent in new:
         state = _BLOCKED if _has_earlier(tx, intent.order_key) else _READY
         tx.later().intents.append(_row(tx, intent, state))
@@ -78,6 +79,7 @@ def complete(tx: Transaction, claim_tokens: Sequence[str]) -> Later[Sequence[boo
 
     def value() -> Sequence[bool]:
         completed = [answers.take(claim) for claim, answers in sent]
+        tx.lock_orders(row[2] for rows in completed for row in rows)
         for rows in completed:
             for _, _, order_key, priority in rows:
                 tx.writes += 1
@@ -143,6 +145,7 @@ def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
     cancelled = tx.write_rows(sql.CANCEL, (tx.now_us, list(intent_ids)))
     for _, priority in cancelled:
         tx.tally.move(IntentState.PENDING, IntentState.CANCELLED, priority)
+    tx.lock_orders(order_key for order_key, _ in cancelled)
     for order_key in sorted({order_key for order_key, _ in cancelled}):
         _unblock(tx, order_key)
     return len(cancelled)
@@ -159,6 +162,7 @@ def redrive_dead(tx: Transaction, limit: int) -> int:
 
 
 def _redrive(tx: Transaction, dead: Sequence[Row]) -> int:
+    tx.lock_orders(order_key for _, order_key, _, _ in dead)
     for seq, order_key, priority, route in dead:
         state = _BLOCKED if _has_earlier(tx, order_key) else _READY
         tx.write(sql.REDRIVE, (state, rank_us(priority, tx.now_us), seq))
@@ -210,7 +214,7 @@ def _are_in_use(tx: Transaction, ids: Sequence[str]) -> bool:
 def _has_earlier(tx: Transaction, order_key: str) -> bool:
     if not order_key:
         return False
-    _lock_order(tx, order_key)
+    tx.lock_orders((order_key,))
     return tx.row(sql.HAS_EARLIER, (order_key,)) is not None
 
 
@@ -258,12 +262,6 @@ def _bury(tx: Transaction, seq: int, error: bytes, order_key: str, priority: int
 def _unblock(tx: Transaction, order_key: str) -> None:
     if not order_key:
         return
-    _lock_order(tx, order_key)
+    tx.lock_orders((order_key,))
     for (route,) in tx.write_rows(sql.UNBLOCK, (order_key,)):
         tx.emit(route)
-
-
-def _lock_order(tx: Transaction, order_key: str) -> None:
-    # Who adds behind an unfinished one, and who finishes it, must see each other, or the one that
-    # was added would stay blocked for ever.
-    tx.lock(f"order\n{order_key}")

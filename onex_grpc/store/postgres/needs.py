@@ -25,6 +25,7 @@ class Needs:
         versions: keys of states whose version is read.
         actions: scopes and ids of actions that may be known.
         intent_ids: ids of intents that may be in use.
+        order_keys: of intents that are added.
         due: so many intents whose wait has ended are looked for.
     """
 
@@ -35,6 +36,7 @@ class Needs:
     versions: Sequence[str] = ()
     actions: Sequence[tuple[str, str]] = ()
     intent_ids: Sequence[str] = ()
+    order_keys: Sequence[str] = ()
     due: int = 0
 
 
@@ -58,6 +60,7 @@ def merged(needs: Iterable[Needs]) -> Needs:
         versions=sorted({key for need in each for key in need.versions} - changes),
         actions=sorted({known for need in each for known in need.actions}),
         intent_ids=sorted({name for need in each for name in need.intent_ids}),
+        order_keys=[key for need in each for key in need.order_keys],
         due=max((need.due for need in each), default=0),
     )
 
@@ -90,6 +93,7 @@ def of_commit(change: Commit) -> Needs:
         changes=(change.key,),
         actions=_ids(change.actions),
         intent_ids=[intent.intent_id for intent in change.intents],
+        order_keys=[intent.order_key for intent in change.intents],
     )
 
 
@@ -102,6 +106,7 @@ def of_start(workflow_id: str, start: Commit) -> Needs:
         versions=(workflow_key(workflow_id),),
         actions=_ids(start.actions),
         intent_ids=[intent.intent_id for intent in start.intents],
+        order_keys=[intent.order_key for intent in start.intents],
     )
 
 

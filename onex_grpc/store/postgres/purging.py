@@ -39,7 +39,10 @@ _CANCELLED: Final = 7
 
 
 def purge(tx: Transaction, retention: Retention, position: PurgePosition, limit: int) -> Purged:
-    """Removes one portion of what is over."""
+    """Removes one portion of what is over, unless another process is at it."""
+    # Two that delete the same rows would wait for each other, and one removes all of them.
+    if not tx.try_lock("purge"):
+        return Purged(0, position, done=True)
     versions, at_version, no_versions = _versions(tx, retention, position.history, limit)
     actions, at_action, no_actions = _actions(tx, retention, position.actions, limit)
     intents, at_intent, no_intents = _intents(tx, retention, position.intents, limit)

@@ -168,7 +168,9 @@ class PostgresRunner:
             known, time_row = read_known(exchange, needs, self._clock.estimate())
             lift = self._clock.step_back(*time_row)
             if not any(lift):
-                return Transaction(exchange, self._clock, changes, known)
+                tx = Transaction(exchange, self._clock, changes, known, members=len(operations))
+                tx.lock_orders(needs.order_keys)
+                return tx
             exchange.execute(LIFT, lift)
             exchange.execute("COMMIT")
 

@@ -11,7 +11,7 @@ from onex_grpc.store.postgres.pending import Pending
 from onex_grpc.store.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from onex_grpc.store.postgres.clock import ServerClock
     from onex_grpc.store.postgres.exchange import Exchange
@@ -22,6 +22,11 @@ R_co = TypeVar("R_co", covariant=True)
 
 # A row as PostgreSQL gives it; the statement beside it says which types its columns have.
 Row = tuple[Any, ...]
+
+
+_TRY_LOCK: LiteralString = (
+    "SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || %s, 3))"
+)
 
 
 class Transaction:
@@ -40,14 +45,22 @@ class Transaction:
     """
 
     __slots__ = (
-        *("_clock", "_exchange", "all_promoted", "changes", "emitted", "known"),
-        *("looked_ahead", "now_us", "pending", "tally", "writes"),
+        *("_clock", "_exchange", "_orders", "_shared", "all_promoted", "changes", "emitted"),
+        *("known", "looked_ahead", "now_us", "pending", "tally", "writes"),
     )
 
     def __init__(
-        self, exchange: Exchange, clock: ServerClock, changes: Changes, known: Known
+        self,
+        exchange: Exchange,
+        clock: ServerClock,
+        changes: Changes,
+        known: Known,
+        *,
+        members: int,
     ) -> None:
         self._exchange = exchange
+        self._shared = members > 1
+        self._orders: set[str] = set()
         self._clock = clock
         self.pending = Pending()
         self.known = known
@@ -112,6 +125,26 @@ class Transaction:
             "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || %s, 3))",
             (f"\n{name}",),
         )
+
+    def try_lock(self, name: str) -> bool:
+        """As `lock`, but says whether it could be had at once."""
+        return self.row(_TRY_LOCK, (f"\n{name}",)) == (True,)
+
+    def lock_orders(self, order_keys: Iterable[str]) -> None:
+        """Locks the queues behind order keys: who adds to one, and who finishes its first intent,
+        must see each other, or what was added would stay blocked for ever.
+
+        Raises:
+            AgainError: another transaction is at one, and waiting for it could be a circle.
+        """
+        for key in sorted({key for key in order_keys if key} - self._orders):
+            name = f"order\n{key}"
+            # Waits in one order never form a circle; an operation alone locks all its own at once.
+            if not self._shared or key > max(self._orders, default=""):
+                self.lock(name)
+            elif not self.try_lock(name):
+                raise AgainError
+            self._orders.add(key)
 
     def next_fence(self, above: int) -> int:
         """A fence greater than any that this store has issued, and than `above`."""
