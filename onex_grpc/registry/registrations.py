@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from onex_grpc.errors import OnexError, StoreInUseError
+from onex_grpc.errors import NodeUnavailableError, OnexError, StoreInUseError
 from onex_grpc.registry.entry import to_entry, to_node
 from onex_grpc.store.protocol import RegistryStore, ReplicaStore
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MOST_REMOVED: Final = 64
+_RETRY_SECONDS: Final = 1.0
 
 
 class RegistrarStore(RegistryStore, ReplicaStore, Protocol):
@@ -52,7 +53,8 @@ class Registrations:
     """Registers processes for as long as their holders are there.
 
     Rows of an earlier process of this registrar stay for a ttl, in which their nodes register anew;
-    so do those of another registrar that the store's lock proves gone.
+    so do those of another registrar that the store's lock proves gone. Whoever they would refuse is
+    told to try again meanwhile: their processes may be there.
 
     Args:
         store: the registry, and who its registrars are.
@@ -64,6 +66,8 @@ class Registrations:
         self._ttl = ttl
         self._held: dict[Key, _Held] = {}
         self._pending: Counter[Key] = Counter()
+        # Left, or broken off, here; their rows may be there for another moment.
+        self._left: set[Key] = set()
         self._gone: set[str] = set()
         self._removing: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
@@ -86,6 +90,7 @@ class Registrations:
 
         Raises:
             StoreInUseError: a process of the node that keeps another store is registered.
+            NodeUnavailableError: as long as it is open whether such a process is there.
         """
         entry = to_entry(node, self._store.instance)
         key = Key(entry.node, entry.instance)
@@ -96,6 +101,12 @@ class Registrations:
         try:
             stored = await self._admit(entry)
             self._held[key] = _Held(holder, entry)
+            self._left.discard(key)
+        except (StoreInUseError, NodeUnavailableError):
+            # The row under this key may be another's: it is not for this holder to remove.
+            if key not in self._held or self._held[key].holder is not holder:
+                holder.key = None
+            raise
         finally:
             self._pending[key] -= 1
             self._pending += Counter()
@@ -113,16 +124,19 @@ class Registrations:
         if held is not None and held.holder is not holder:
             return
         self._held.pop(key, None)
-        if self._pending[key]:
-            return
+        self._left.add(key)
         removing = asyncio.create_task(self._remove(key))
         self._removing.add(removing)
         removing.add_done_callback(self._removing.discard)
         await asyncio.shield(removing)
 
     async def _remove(self, key: Key) -> None:
+        # Looked at only now: a new holder may have been faster than this task.
+        if key in self._held or self._pending[key]:
+            return
         try:
             await self._store.unregister_node(key.node, key.instance, self._store.instance)
+            self._left.discard(key)
         except OnexError as error:
             _log.warning("%s stays registered for a while: %s", key.node, error)
 
@@ -136,15 +150,28 @@ class Registrations:
         return await self._store.register_node(entry)
 
     async def _give_way(self, entry: NodeEntry, refused: StoreInUseError) -> bool:
-        """Removes the row that is in the way, if nobody answers for it."""
+        """Removes the row that is in the way, if its process is not there any more.
+
+        Raises:
+            NodeUnavailableError: while that is open.
+        """
         registrar = refused.context["registrar"]
         key = Key(entry.node, refused.context["instance"])
         if registrar == self._store.instance:
-            own = key == Key(entry.node, entry.instance)
-            if key in self._held or self._pending[key] > own:
+            if key in self._held:
                 return False
+            own = key == Key(entry.node, entry.instance)
+            over = key in self._left and self._pending[key] <= own
         elif not await self._store.is_gone(registrar):
             return False
+        else:
+            over = False
+        if not (over or _is_registrar(key, registrar)):
+            raise NodeUnavailableError(
+                f"{refused.message}; whether it is still there is not known yet",
+                context=refused.context,
+                retry_after=_RETRY_SECONDS,
+            )
         await self._store.unregister_node(key.node, key.instance, registrar)
         return True
 
@@ -172,6 +199,7 @@ class Registrations:
             key = Key(entry.node, entry.instance)
             if entry.registrar == own and key not in self._held and not self._pending[key]:
                 await self._store.unregister_node(entry.node, entry.instance, own)
+                self._left.discard(key)
 
     async def _put_back(self, there: Set[Key]) -> None:
         # Others took this process for gone while it was cut off from the database.
@@ -186,9 +214,15 @@ class Registrations:
         others = {entry.registrar for entry in entries} - {self._store.instance}
         gone = {registrar for registrar in others if await self._store.is_gone(registrar)}
         for entry in entries:
+            key = Key(entry.node, entry.instance)
             # The registrar itself need not be waited for: it cannot register elsewhere.
-            if entry.registrar in gone and entry.instance == entry.registrar:
+            if entry.registrar in gone and _is_registrar(key, entry.registrar):
                 await self._store.unregister_node(entry.node, entry.instance, entry.registrar)
         for registrar in gone & self._gone:
             await self._store.forget_nodes(registrar)
         self._gone = gone - self._gone
+
+
+def _is_registrar(key: Key, registrar: str) -> bool:
+    """Whether a row is that of its registrar itself; other kinds may have instances so named."""
+    return key.instance == registrar and key.node.startswith("orchestrator/")

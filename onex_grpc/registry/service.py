@@ -46,7 +46,8 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
 
         Raises:
             StoreInUseError: a process of the node that keeps another store is registered.
-            NodeUnavailableError: when this node stops; register again, here or elsewhere.
+            NodeUnavailableError: when this node stops, and while it is open whether such a process
+                is there; register again, here or elsewhere.
         """
         holder = Holder()
         closing: asyncio.Future[object] = asyncio.ensure_future(self._draining())

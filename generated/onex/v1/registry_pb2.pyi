@@ -91,7 +91,9 @@ Global___RegisterNodeRequest: _TypeAlias = RegisterNodeRequest  # noqa: Y015
 
 @_typing.final
 class RegisterNodeResponse(_message.Message):
-    """RegisterNodeResponse confirms that what the process said is durable and seen by those who watch."""
+    """RegisterNodeResponse confirms that what the process said is durable, and in every answer of ListNodes from now on;
+    those who watch see it a moment later.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

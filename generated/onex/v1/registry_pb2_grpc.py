@@ -58,7 +58,8 @@ class RegistryServiceServicer(object):
 
     def RegisterNode(self, request_iterator, context):
         """RegisterNode registers a process for as long as it holds the stream open. FAILED_PRECONDITION (STORE_IN_USE): a
-        process of the same node is registered that keeps another store.
+        process of the same node is registered that keeps another store. UNAVAILABLE, with the time after which to try
+        again: the registry stops, or has lost such a process and does not know yet whether that comes back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

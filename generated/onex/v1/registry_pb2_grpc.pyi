@@ -18,7 +18,8 @@ class RegistryServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterNode: _aio.StreamStreamMultiCallable[_registry_pb2.RegisterNodeRequest, _registry_pb2.RegisterNodeResponse]
     """RegisterNode registers a process for as long as it holds the stream open. FAILED_PRECONDITION (STORE_IN_USE): a
-    process of the same node is registered that keeps another store.
+    process of the same node is registered that keeps another store. UNAVAILABLE, with the time after which to try
+    again: the registry stops, or has lost such a process and does not know yet whether that comes back.
     """
     ListNodes: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListNodesRequest, _registry_pb2.ListNodesResponse]
     """ListNodes returns who is there."""
@@ -35,7 +36,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_abc.AsyncIterator[_registry_pb2.RegisterNodeRequest], _abc.AsyncIterator[_registry_pb2.RegisterNodeResponse]],
     ) -> _abc.AsyncIterator[_registry_pb2.RegisterNodeResponse]:
         """RegisterNode registers a process for as long as it holds the stream open. FAILED_PRECONDITION (STORE_IN_USE): a
-        process of the same node is registered that keeps another store.
+        process of the same node is registered that keeps another store. UNAVAILABLE, with the time after which to try
+        again: the registry stops, or has lost such a process and does not know yet whether that comes back.
         """
 
     @_abc_1.abstractmethod

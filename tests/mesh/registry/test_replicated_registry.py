@@ -80,3 +80,24 @@ async def test_replicas_that_share_a_store_are_all_registered(
         async with asyncio.timeout(20):
             assert await other.wait() == 2
         await house.until_at(first, second)
+
+
+async def test_who_knew_a_killed_registry_only_is_displaced_after_a_while(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    lease = "[lease]\nttl = 1\nfloor = 0.1\n"
+    async with House(tmp_path, postgres.address, lease) as house:
+        first, second = await house.conductor(0), await house.conductor(1)
+        (tmp_path / "apart.toml").write_text("")
+        apart = ("--config", "apart.toml")
+        ledger = await house.node("Ledger", *apart, registries=house.registries[:1])
+        await house.until_at(ledger, number=1)
+        await first.kill()
+        # It serves on, while it is open whether the other one comes back.
+        other = await house.node(
+            "Ledger", *apart, "--state", "elsewhere", registries=house.registries[1:]
+        )
+        await house.until_at(other, number=1)
+        log = other.log.read_text()
+        assert "is not known yet" in log
+        assert log.count(f"not registered at the registry at {second.address}") == 1

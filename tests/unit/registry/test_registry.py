@@ -17,6 +17,7 @@ from onex_grpc.errors import (
     StoreInUseError,
 )
 from onex_grpc.registry import Membership, OwnMembership, Registry
+from onex_grpc.registry.registrations import Holder
 from onex_grpc.rpc import CallRuntime, LocalServer, Mesh
 from onex_grpc.store.model import NodeEntry
 from onex_grpc.store.opening import open_store
@@ -253,11 +254,59 @@ async def test_what_the_earlier_process_knew_stays_for_a_ttl(store: Store, serve
     call.cancel()
 
 
-async def test_who_is_not_there_is_in_nobodys_way(store: Store, served: Served) -> None:
-    await store.register_node(left_behind("orders", store_id=str(uuid.uuid4())))
-    call = await served.register(process(store_id=str(uuid.uuid4())))
+@pytest.mark.parametrize("instance", ["", "other"])
+async def test_who_may_come_back_is_not_displaced(
+    store: Store, served: Served, instance: str
+) -> None:
+    rightful = str(uuid.uuid4())
+    await store.register_node(left_behind("orders", store_id=rightful))
+    other = process(instance=instance, store_id=str(uuid.uuid4()))
+    with pytest.raises(NodeUnavailableError, match="not known yet") as kept:
+        await served.register(other)
+    assert kept.value.retry_after
+    assert await served.names() == ["orders/"]
+    member = Membership(served.mesh, "the registry", other)
+    member.start()
+    call = await served.register(process(store_id=rightful))
+    async with asyncio.timeout(10):
+        assert "another store" in (await member.refused()).message
+    await member.leave()
     assert await served.names() == ["orders/"]
     call.cancel()
+
+
+async def test_who_does_not_come_back_gives_way(
+    store: Store, served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store.register_node(left_behind("orders", store_id=str(uuid.uuid4())))
+    other = process(instance="other", store_id=str(uuid.uuid4()))
+    member = Membership(served.mesh, "the registry", other)
+    member.start()
+    async with asyncio.timeout(10):
+        async for picture in served.watch():
+            if [node.instance for node in picture.nodes] == ["other"]:
+                break
+    assert caplog.text.count("not registered at") == 1
+    await member.leave()
+
+
+async def test_an_orchestrator_with_a_new_store_waits_for_nobody(
+    store: Store, served: Served
+) -> None:
+    kind = common_pb2.NODE_TYPE_ORCHESTRATOR
+    before = process("main", kind, store_id=str(uuid.uuid4()))
+    row = NodeEntry("orchestrator/main", "", before.store_id, "", before.SerializeToString())
+    await store.register_node(row)
+    now = process("main", kind, store_id=str(uuid.uuid4()))
+    await served.registry.registrations.put(Holder(), now)
+    assert [each.store_id for each in (await store.list_nodes()).entries] == [now.store_id]
+
+
+async def test_a_new_stream_is_not_removed_with_the_old_one(store: Store, served: Served) -> None:
+    registrations, old, new = served.registry.registrations, Holder(), Holder()
+    await registrations.put(old, process())
+    await asyncio.gather(registrations.drop(old), registrations.put(new, process(port=50063)))
+    assert [each.node for each in (await store.list_nodes()).entries] == ["reducer/orders"]
 
 
 async def test_a_member_registers_anew_and_leaves(served: Served) -> None:
