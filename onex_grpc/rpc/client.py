@@ -11,7 +11,11 @@ from typing import Final, Self, TypeVar, cast
 import grpc
 
 from onex_grpc.contract.node import parse_target
-from onex_grpc.errors import ContractValidationError, TargetNotFoundError
+from onex_grpc.errors import (
+    ConfigurationError,
+    ContractValidationError,
+    TargetNotFoundError,
+)
 from onex_grpc.rpc import limits
 from onex_grpc.rpc.callables import StubChannel
 from onex_grpc.rpc.directory import Directory
@@ -83,8 +87,8 @@ class Mesh:
             options: limits and defaults.
 
         Raises:
-            ConfigurationError: for certificates that cannot be used, and for several endpoints that
-                are not IP addresses.
+            ConfigurationError: for certificates that cannot be used, for several endpoints that are
+                not IP addresses, and for several with `tls` that has no server_name.
         """
         self._caller = caller
         self._telemetry = telemetry
@@ -100,13 +104,25 @@ class Mesh:
         self._addresses = {**addresses} if registry else {**defaults, **addresses}
         for address in self._addresses.values():
             if isinstance(address, str):
-                endpoints_of(address)
+                self._check(address)
         if registry:
             self._look_up(registry, defaults)
         self._links: dict[str, Link] = {}
         self._stubs: dict[tuple[object, str], object] = {}
         # Whoever has a stub keeps its link, whether or not it is among those above.
         self._moving: weakref.WeakSet[Link] = weakref.WeakSet()
+
+    def _check(self, address: str) -> None:
+        endpoints_of(address)
+        if "," in address and self._expects_host():
+            raise ConfigurationError(
+                f"address {address!r}: of several endpoints tls needs the server_name that their "
+                "certificates have in common"
+            )
+
+    def _expects_host(self) -> bool:
+        """Whether certificates must be those of the host that is called."""
+        return self._tls is not None and not self._tls.server_name
 
     def _look_up(
         self, registry: str | Sequence[str] | Directory, defaults: Mapping[str, str]
@@ -119,7 +135,8 @@ class Mesh:
             mesh = Mesh({_REGISTRY: at}, caller=self._caller, tls=self._tls, options=self._options)
             self._follower = Follower(mesh, directory)
         self.directory = directory
-        self._places = Places(directory, defaults)
+        one = self._expects_host()
+        self._places = Places(directory, defaults, directory.find_one if one else directory.find)
         self._unlisten = directory.listen(self._move)
 
     def stub(self, stub_type: StubType[S], target: str) -> S:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import random
 import socket
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
@@ -13,7 +14,7 @@ from onex_grpc.contract.node import node_name
 from onex_grpc.errors import TargetNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
     from onex.v1 import registry_pb2
 
@@ -36,6 +37,8 @@ class Directory:
         self.nodes: Sequence[registry_pb2.RegisteredNode] = ()
         self.told = False
         self._places: Mapping[str, str] = {}
+        self._addresses: Mapping[str, Set[str]] = {}
+        self._salt = random.random()  # noqa: S311 - spreads load
         self._taken: frozenset[str] = frozenset()
         self._remembered: set[str] = set()
         self._listeners: list[Callable[[], None]] = []
@@ -52,6 +55,7 @@ class Directory:
         self.nodes = nodes
         self.told = True
         self._places = places
+        self._addresses = by_name
         self._taken = frozenset(node.address for node in nodes)
         self._remember(places)
         self._settled.set()
@@ -92,15 +96,28 @@ class Directory:
         Raises:
             TargetNotFoundError: for a bare kind that has several nodes; names them.
         """
+        return self._places.get(self._name(target), "")
+
+    def find_one(self, target: str) -> str:
+        """`host:port` of one process of a target, as it registered: the same one while it is there,
+        and not for all programs the same; empty where nobody is.
+
+        Raises:
+            TargetNotFoundError: as `find`.
+        """
+        at = self._addresses.get(self._name(target), ())
+        return max(at, key=lambda address: hash((self._salt, address)), default="")
+
+    def _name(self, target: str) -> str:
         if "/" in target:
-            return self._places.get(target, "")
+            return target
         names = sorted(name for name in self._places if name.startswith(f"{target}/"))
         if len(names) > 1:
             raise TargetNotFoundError(
                 f"target {target!r} names more than one node; use one of: {', '.join(names)}",
                 context={"target": target},
             )
-        return self._places[names[0]] if names else ""
+        return names[0] if names else ""
 
     def remembers(self, target: str) -> bool:
         """Whether a target has been there before."""

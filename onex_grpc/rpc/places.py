@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from onex_grpc.errors import NodeUnavailableError, TargetNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from onex_grpc.errors import OnexError
     from onex_grpc.rpc.directory import Directory
@@ -19,11 +19,15 @@ class Places:
     Args:
         directory: who is where.
         defaults: addresses by kind, for nodes that nobody ever registered.
+        look: how the directory is asked where a target is.
     """
 
-    def __init__(self, directory: Directory, defaults: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Directory, defaults: Mapping[str, str], look: Callable[[str], str]
+    ) -> None:
         self._directory = directory
         self._defaults = defaults
+        self._look = look
 
     @property
     def source(self) -> str:
@@ -33,7 +37,7 @@ class Places:
     def of(self, target: str) -> str:
         """Where a target is now; empty where it is nowhere."""
         try:
-            found = self._directory.find(target)
+            found = self._look(target)
         except TargetNotFoundError:
             return ""
         return found or self._default(target)
@@ -46,7 +50,7 @@ class Places:
                 nodes.
             NodeUnavailableError: for one that was, and while nobody can be asked.
         """
-        if not (self._directory.find(target) or self._default(target)):
+        if not (self._look(target) or self._default(target)):
             raise self._missing(target)
 
     async def find(self, target: str, *, wait: bool) -> str:
@@ -57,7 +61,7 @@ class Places:
         """
         directory = self._directory
         await directory.wait_first()
-        while not (found := directory.find(target) or self._default(target)):
+        while not (found := self._look(target) or self._default(target)):
             if not wait:
                 raise self._missing(target)
             await directory.wait_change()

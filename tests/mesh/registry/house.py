@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from onex_grpc.rpc.tls import ClientTls
+
     Nodes = Sequence[registry_pb2.RegisteredNode]
 
 NODES = '''
@@ -76,12 +78,14 @@ class House:
         name: of the orchestrator, which no other test has.
     """
 
-    def __init__(self, folder: Path, store: str = "", settings: str = "") -> None:
+    def __init__(
+        self, folder: Path, store: str = "", settings: str = "", tls: ClientTls | None = None
+    ) -> None:
         self.folder = folder
         self.name = f"test-{next(_numbers)}"
         self.ports = free_ports(2)
         self.registries = [f"127.0.0.1:{port}" for port in self.ports]
-        self._store = store
+        self._tls = tls
         self._stack = AsyncExitStack()
         (folder / "house.py").write_text(NODES)
         (folder / "onex.toml").write_text(f"drain_grace = 0.5\nstore = '{store}'\n{settings}")
@@ -114,13 +118,14 @@ class House:
 
     def mesh(self, number: int = 0) -> Mesh:
         """A program that knows a registry and nothing else."""
-        mesh = Mesh(registry=self.registries[number])
+        mesh = Mesh(registry=self.registries[number], tls=self._tls)
         self._stack.push_async_callback(mesh.close)
         return mesh
 
     async def until(self, wanted: Callable[[Nodes], bool], number: int = 0) -> Nodes:
         """The first picture of a registry that is as wanted."""
-        async with asyncio.timeout(20), Mesh({"orchestrator": self.registries[number]}) as mesh:
+        at = {"orchestrator": self.registries[number]}
+        async with asyncio.timeout(20), Mesh(at, tls=self._tls) as mesh:
             stub = mesh.stub(registry_pb2_grpc.RegistryServiceStub, "orchestrator")
             request = registry_pb2.WatchNodesRequest()
             async for picture in stub.WatchNodes(request, wait_for_ready=True):

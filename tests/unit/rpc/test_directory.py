@@ -69,7 +69,7 @@ async def test_several_processes_are_one_place(several: str, place: str) -> None
 
 async def test_default_ports_are_for_nodes_that_never_registered() -> None:
     directory = Directory("the registry")
-    places = Places(directory, DEFAULTS)
+    places = Places(directory, DEFAULTS, directory.find)
     directory.lose()
     assert await places.find("compute/a", wait=False) == DEFAULTS["compute"]
     await directory.take(nodes(a="10.0.0.7:1"))
