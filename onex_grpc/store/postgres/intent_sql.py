@@ -22,9 +22,12 @@ DUE: Final = (
 NEXT_DUE: Final = "SELECT min(timed_us) FROM intent WHERE state IN (2, 3)"
 # Whether a claim that found less than it wanted has left rows behind that others had locked.
 HAS_READY: Final = "SELECT EXISTS (SELECT FROM intent WHERE state = 1)"
+# A look at the head of each route: a plain condition would be planned as a join, and read all that
+# is ready on any route.
 HAS_READY_OF: Final = (
-    "SELECT EXISTS (SELECT FROM unnest(%s::text[]) AS wanted (route) WHERE EXISTS "
-    "(SELECT FROM intent WHERE state = 1 AND intent.route = wanted.route))"
+    "SELECT EXISTS (SELECT FROM unnest(%s::text[]) AS wanted (route) CROSS JOIN LATERAL "
+    "(SELECT FROM intent WHERE state = 1 AND intent.route = wanted.route "
+    "ORDER BY rank_us, seq LIMIT 1) AS first)"
 )
 # From the head of the index to its next route, however many intents lie between.
 READY_ROUTES: Final = (

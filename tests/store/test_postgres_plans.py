@@ -1,0 +1,50 @@
+"""What a statement reads in PostgreSQL, by a plan that was made while the tables were small."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, LiteralString
+
+from onex_grpc.store.postgres import open_postgres
+from tests.store.builders import SECOND, change, intent
+
+if TYPE_CHECKING:
+    from tests.store.rivals import Rival
+    from tests.store.server import PostgresServer
+
+_WAITING = 1000
+_CLAIMS = 20
+_OTHERS = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+_READ = "SELECT pg_stat_get_tuples_returned('intent_ready'::regclass)"
+
+
+def number(rival: Rival, statement: LiteralString) -> int:
+    row = rival.execute(statement).fetchone() or (0,)
+    # Within one transaction it would stay the same.
+    rival.commit()
+    return int(str(row[0]))
+
+
+async def entries_read(rival: Rival) -> int:
+    """Entries of the index of ready intents that were read by all who have left."""
+    async with asyncio.timeout(10):
+        while True:
+            if not number(rival, _OTHERS):
+                return number(rival, _READ)
+            await asyncio.sleep(0.01)
+
+
+async def test_claim_does_not_read_what_waits_on_other_routes(
+    postgres: PostgresServer, owner: str, rival: Rival
+) -> None:
+    store = await open_postgres(postgres.address, schema=owner)
+    assert await store.claim_intents("effect/a", 1, SECOND, ("a",)) == []
+    unserved = tuple(intent(f"u{n}", route="unserved") for n in range(_WAITING))
+    await store.commit(change(None, key="orders/o", intents=unserved))
+    for _ in range(_CLAIMS):
+        assert await store.claim_intents("effect/a", 1, SECOND, ("a",)) == []
+    await store.close()
+    assert await entries_read(rival) < _WAITING
