@@ -24,6 +24,7 @@ from onex.v1 import (
     reducer_pb2_grpc,
 )
 from onex_grpc.contract import data
+from onex_grpc.effect import FilesTarget
 from onex_grpc.node import NodeEffect, NodeOrchestrator, NodeReducer
 from onex_grpc.reducer import ReducerAction, Reduction
 from onex_grpc.serve import Settings
@@ -46,7 +47,7 @@ class Conductor(NodeOrchestrator):
 
 
 class Emitter(NodeReducer[orders_pb2.Order]):
-    """Wishes, for each action, for something that no effect node here can do."""
+    """Wishes, for each action, for something that its effect node must not do."""
 
     descriptor = node_pb2.NodeDescriptor(name="emitter", version="1.0.0")
     state_type = orders_pb2.Order
@@ -57,7 +58,7 @@ class Emitter(NodeReducer[orders_pb2.Order]):
         file = operation_pb2.FileOperation(path="f", delete=operation_pb2.FileDelete())
         wish = intent_pb2.ModelIntent(
             intent_type=intent_pb2.INTENT_TYPE_FILE_OPERATION,
-            target="absent",
+            target="shelf",
             payload=operation_pb2.EffectOperation(file=file),
             priority=intent_pb2.INTENT_PRIORITY_NORMAL,
             retry_policy=common_pb2.RetryPolicy(max_retries=0),
@@ -87,7 +88,9 @@ async def mesh(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         with psycopg.connect(server.address, autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{database}"'.encode())
         address = server.address.replace("/postgres?", f"/{database}?")
-    settings = Settings(store=address)
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    settings = Settings(store=address, targets={"shelf": FilesTarget(root=str(shelf))})
     nodes = [Conductor, Emitter, Desk]
     async with LocalMesh(nodes, settings=settings, state=tmp_path) as running:
         yield running
@@ -182,7 +185,7 @@ async def test_dead_letters_and_their_redrive(mesh: LocalMesh) -> None:
                     break
                 listed.page_token = token
             if len(found) == MANY and all(one.attempts == attempts for one in found):
-                assert {one.last_error.reason for one in found} == {"TARGET_NOT_FOUND"}
+                assert {one.last_error.reason for one in found} == {"OPERATION_REFUSED"}
                 return [one.intent.intent_id for one in found]
             # The figures of a queue cannot be awaited.
             await asyncio.sleep(0.01)
