@@ -33,8 +33,8 @@ class Secure(House):
             f"[tls]\nmode = '{mode}'\ncert = '{cert}'\nkey = '{key}'\nca = '{authority.ca}'\n"
             f"server_name = '{server_name}'\n"
         )
-        shown = (cert, key) if mode == "mtls" else (None, None)
-        super().__init__(folder, "", settings, ClientTls(authority.ca, *shown, server_name))
+        shown, secret = (cert, key) if mode == "mtls" else (None, None)
+        super().__init__(folder, "", settings, ClientTls(authority.ca, shown, secret, server_name))
 
 
 async def who(mesh: Mesh) -> object:
