@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,9 @@ class Mesh:
 
     Where a node is, the addresses say; else the registry, whose changes are followed; else the
     defaults.
+
+    One with a registry follows it from the first stub on, until it is closed: use `async with`. One
+    that is dropped instead stops, with a ResourceWarning.
 
     Attributes:
         directory: the registry's latest picture; None without a registry.
@@ -137,7 +141,8 @@ class Mesh:
         self.directory = directory
         one = self._expects_host()
         self._places = Places(directory, defaults, directory.find_one if one else directory.find)
-        self._unlisten = directory.listen(self._move)
+        # A mesh that is dropped goes, though its directory is still followed.
+        self._unlisten = directory.listen(_weakly(weakref.WeakMethod(self._move)))
 
     def stub(self, stub_type: StubType[S], target: str) -> S:
         """A generated stub whose methods call a target; the same one each time.
@@ -243,6 +248,20 @@ class Mesh:
         for link in list(self._moving):
             link.move()
 
+    def __del__(self) -> None:
+        # Absent where the mesh could not be made.
+        follower: Follower | None = getattr(self, "_follower", None)
+        unlisten: Callable[[], None] | None = getattr(self, "_unlisten", None)
+        if unlisten is not None:
+            unlisten()
+        if follower is not None and follower.running:
+            follower.abandon()
+            warnings.warn(
+                f"a Mesh that follows {follower.source} was dropped; close it, or use `async with`",
+                ResourceWarning,
+                stacklevel=1,
+            )
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -261,6 +280,14 @@ class Mesh:
         self._stubs.clear()
         for link in links:
             await link.close()
+
+
+def _weakly(method: weakref.WeakMethod[Callable[[], None]]) -> Callable[[], None]:
+    def call() -> None:
+        if (present := method()) is not None:
+            present()
+
+    return call
 
 
 def _is_target(target: str) -> bool:

@@ -61,7 +61,7 @@ class Directory:
         self._settled.set()
         self._changed.set()
         self._changed = asyncio.Event()
-        for listener in self._listeners:
+        for listener in list(self._listeners):
             listener()
 
     def lose(self) -> None:

@@ -43,6 +43,21 @@ class Follower:
                 self._run(), name="follower of the registry"
             )
 
+    @property
+    def source(self) -> str:
+        """The registry, for messages."""
+        return self._directory.source
+
+    @property
+    def running(self) -> bool:
+        """Whether it follows, or tries to."""
+        return self._running is not None and not self._running.done()
+
+    def abandon(self) -> None:
+        """Ends it without waiting; from any thread, and where the loop has ended already."""
+        if self._running is not None and not self._running.get_loop().is_closed():
+            self._running.get_loop().call_soon_threadsafe(self._running.cancel)
+
     async def close(self) -> None:
         """Ends it."""
         self._closed = True

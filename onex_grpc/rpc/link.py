@@ -54,6 +54,7 @@ class Link:
         self._look_at = 0.0
         # Calls in flight go on over the channel on which they began.
         self._retired = Retired()
+        self._finding: set[asyncio.Future[str]] = set()
 
     def bind(self, make: Callable[[Line], C]) -> Callable[[], C]:
         """A method of the channel, of the present one at each use."""
@@ -101,15 +102,19 @@ class Link:
                 bare kind.
             DeadlineExceededError: when the time runs out.
         """
-        if self._places is None:
+        places = self._places
+        if places is None:
             raise NodeUnavailableError(f"{self.peer} was not called: the mesh is closed")
         began = time.monotonic()
+        found = asyncio.ensure_future(places.find(self.peer.target, wait=bool(wait_for_ready)))
+        self._finding.add(found)
+        found.add_done_callback(self._finding.discard)
         try:
             async with asyncio.timeout(timeout):
-                address = await self._places.find(self.peer.target, wait=bool(wait_for_ready))
+                address = await found
         except TimeoutError:
             raise DeadlineExceededError(
-                f"{self.peer.target} was not found at {self._places.source} within {timeout:.3f} s"
+                f"{self.peer.target} was not found at {places.source} within {timeout:.3f} s"
             ) from None
         if self.line is None:
             self.peer.address = address
@@ -119,6 +124,8 @@ class Link:
     async def close(self) -> None:
         """Closes the connection for good; calls in flight fail."""
         self._places = None
+        for found in self._finding:
+            found.cancel()
         if self.line is not None:
             await self.line.close()
         await self._retired.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -174,3 +175,37 @@ async def test_a_fluttering_node_leaves_no_channels_behind() -> None:
         await asyncio.gather(*retired._lines)
     assert not retired._lines
     await mesh.close()
+
+
+async def test_a_closed_mesh_lets_nobody_wait() -> None:
+    directory = Directory("the registry")
+    await directory.take([])
+    mesh = Mesh(registry=directory)
+    stub, contract = mesh.stub(COMPUTE, "compute/a"), compute_pb2.ModelContractCompute()
+    calling = asyncio.ensure_future(stub.ExecuteCompute(contract, wait_for_ready=True))
+    reading = asyncio.ensure_future(stub.ExecuteComputeStream(wait_for_ready=True).read())
+    first = Mesh(registry=Directory("another registry"))
+    asking = asyncio.ensure_future(first.stub(COMPUTE, "compute/a").ExecuteCompute(contract))
+    await asyncio.sleep(0)
+    await mesh.close()
+    await first.close()
+    for waiting in (calling, reading, asking):
+        with pytest.raises(CallCancelledError, match="closing of the mesh"):
+            async with asyncio.timeout(1):
+                await waiting
+
+
+def drop(meshes: list[Mesh]) -> None:
+    meshes.clear()
+    gc.collect()
+
+
+async def test_a_dropped_mesh_is_told_of() -> None:
+    meshes = [Mesh(registry="127.0.0.1:1")]
+    meshes[0].stub(COMPUTE, "compute/a")
+    (following,) = (t for t in asyncio.all_tasks() if t.get_name() == "follower of the registry")
+    with pytest.warns(ResourceWarning, match=r"registry at 127.0.0.1:1.*close"):
+        drop(meshes)
+    # And what it followed with has ended.
+    async with asyncio.timeout(5):
+        await asyncio.wait((following,))
