@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 
 _MOST_WATCHED: Final = 10_000
+# So long somebody may take to look what a wait that has ended made ready, before another one does.
+_LOOK_SECONDS: Final = 0.05
 
 
 def release_topic(workflow_id: str) -> str:
@@ -34,14 +37,15 @@ class Changes:
     """What the operations of one batch mean for those who wait, noted in their order.
 
     `readiness` says which claims may find an intent; `due_us` is when one may become ready by
-    itself.
+    itself; `looked` says whether a claim has found that out.
     """
 
-    __slots__ = ("due_us", "readiness", "topics", "watched")
+    __slots__ = ("due_us", "looked", "readiness", "topics", "watched")
 
     def __init__(self, readiness: Readiness, due_us: int | None) -> None:
         self.readiness = readiness
         self.due_us = due_us
+        self.looked = False
         self.topics: set[str] = set()
         self.watched: set[str] = set()
         """What other processes are asked to tell of."""
@@ -69,6 +73,7 @@ class Changes:
         """
         self.readiness.drained(accepts)
         self.due_us = next_due_us
+        self.looked = True
 
 
 class News:
@@ -104,6 +109,8 @@ class Wakeups:
         # Until the first claim has looked, an earlier process may have left intents.
         self._readiness = Readiness()
         self._due_us: int | None = None
+        # While somebody looks what a wait that has ended made ready; by the monotonic clock.
+        self._others_look_at = 0.0
         self._intents: dict[asyncio.Future[None], Collection[str]] = {}
         self._topics: dict[str, set[asyncio.Future[None]]] = {}
         self._closed = False
@@ -126,6 +133,9 @@ class Wakeups:
             sooner = changes.due_us is not None and (
                 before_us is None or changes.due_us < before_us
             )
+            if changes.looked and self._others_look_at:
+                self._others_look_at = 0.0
+                sooner = True
             woken = self._wake_all() if sooner else self._wake_ready()
             for topic in changes.topics:
                 woken.extend(self._topics.pop(topic, ()))
@@ -150,6 +160,7 @@ class Wakeups:
             if self._due_us is not None and self._due_us <= due_us:
                 return ()
             self._due_us = due_us
+            self._others_look_at = 0.0
             return self._wake_all()
 
     def told_watch(self, topic: str) -> Sequence[asyncio.Future[None]]:
@@ -203,6 +214,9 @@ class Wakeups:
     async def intents(self, timeout: float | None, accepts: Collection[str]) -> None:
         """Returns when an intent may have become ready for who takes these routes, or everything,
         or after `timeout` seconds.
+
+        When a wait or visibility timeout ends, whose intent ever it is, this returns for one of
+        those who wait, who is to look.
         """
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
@@ -212,14 +226,16 @@ class Wakeups:
                 if self._readiness.may_have(accepts):
                     return
                 due_us = self._due_us
+                remaining = None if deadline is None else deadline - loop.time()
+                wait = self._until(due_us, remaining)
                 woken = loop.create_future()
                 self._intents[woken] = accepts
-            wait = self._until(due_us, None if deadline is None else deadline - loop.time())
             try:
                 async with asyncio.timeout(wait):
                     await woken
             except TimeoutError:
-                return
+                if (deadline is not None and loop.time() >= deadline) or self._shall_look(due_us):
+                    return
             finally:
                 with self._lock:
                     self._intents.pop(woken, None)
@@ -264,11 +280,21 @@ class Wakeups:
                 if not waiting:
                     del self._topics[topic]
 
+    def _shall_look(self, due_us: int | None) -> bool:
+        """Whether who has waited for that time is the one to look; others then leave it to them."""
+        with self._lock:
+            now = time.monotonic()
+            if self._due_us != due_us or now < self._others_look_at:
+                return False
+            self._others_look_at = now + _LOOK_SECONDS
+            return True
+
     def _until(self, due_us: int | None, remaining: float | None) -> float | None:
         if due_us is None:
             return remaining
+        others = self._others_look_at - time.monotonic()
         # The floor keeps a claim that comes a moment too early from becoming a busy loop.
-        due = max(0.001, (due_us - self._clock.peek()) / 1e6)
+        due = max(0.001, (due_us - self._clock.peek()) / 1e6, others)
         return due if remaining is None else min(due, remaining)
 
     def _check_open(self) -> None:

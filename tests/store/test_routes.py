@@ -214,3 +214,33 @@ async def test_routes_survive_a_restart(backend: Backend) -> None:
     assert names(await claim(store, "b")) == ["b"]
     assert names(await claim(store)) == ["a"]
     await store.close()
+
+
+async def test_wait_that_ends_sends_one_worker_to_look(store: Store, clock: ManualClock) -> None:
+    """However many workers there are, and whose intent ever it is."""
+    waiting = await _wait_beside_a_retry(store)
+    done, pending = await asyncio.wait(waiting, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    assert len(done) == 1
+    clock.forward(1)
+    assert await claim(store, "a") == []
+    done, _ = await asyncio.wait(pending, timeout=0.2)
+    assert not done
+    assert names(await claim(store, "b")) == ["b"]
+    for each in pending:
+        each.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def test_wait_that_ends_is_not_forgotten_where_nobody_looks(store: Store) -> None:
+    waiting = await _wait_beside_a_retry(store)
+    await asyncio.wait_for(asyncio.gather(*waiting), 5)
+
+
+async def _wait_beside_a_retry(store: Store) -> list[asyncio.Task[None]]:
+    await emit(store, intent("b", route="b"))
+    (claimed,) = await claim(store, "b")
+    assert await claim(store, "a") == []
+    waiting = [waiter(store, "a") for _ in range(5)]
+    await asyncio.sleep(0)
+    await store.fail_intent(claimed.claim_token, b"", SECOND // 20)
+    return waiting
