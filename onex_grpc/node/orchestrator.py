@@ -27,6 +27,7 @@ from onex_grpc.node.base import Node, Service
 from onex_grpc.registry import Registry
 from onex_grpc.rpc.calls import CallRuntime
 from onex_grpc.rpc.client import Mesh
+from onex_grpc.rpc.limits import MessageLimit
 from onex_grpc.store.protocol import Store
 from onex_grpc.telemetry import NO_TELEMETRY, Telemetry
 from onex_grpc.workflow.engine import WorkflowEngine
@@ -61,7 +62,9 @@ class NodeOrchestrator(Node):
         observed = container.has_service(Telemetry)
         key = container.get_service(SigningKey)
         self._store = container.get_service(Store)
-        self.registry = Registry(self._store, settings.ttl)
+        limited = container.has_service(MessageLimit)
+        limit = container.get_service(MessageLimit) if limited else MessageLimit()
+        self.registry = Registry(self._store, settings.ttl, limit.size)
         self._leases = LeaseServicer(self._store, key, settings)
         self._keeper = LeaseKeeper(self._store, lambda grant: sign_token(key, grant, time.time()))
         router = Router(container.get_service(Mesh))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from onex_grpc.registry.registrations import RegistrarStore, Registrations
 from onex_grpc.registry.roll import Roll
 from onex_grpc.registry.service import RegistryServicer
+from onex_grpc.rpc.limits import MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,15 +23,20 @@ class Registry:
     Args:
         store: that of the orchestrator.
         ttl: seconds for which what nobody answers for stays registered.
+        message_bytes: the largest message that is sent.
     """
 
-    def __init__(self, store: RegistrarStore, ttl: float) -> None:
+    def __init__(
+        self, store: RegistrarStore, ttl: float, message_bytes: int = MESSAGE_BYTES
+    ) -> None:
         self.registrations = Registrations(store, ttl)
         self.roll = Roll(store)
+        # Those who follow the registry may take no more than the default.
+        self._message_bytes = min(message_bytes, MESSAGE_BYTES)
 
     def servicer(self, draining: Callable[[], Awaitable[object]] | None) -> RegistryServicer:
         """RegistryService; `draining` returns when the node stops."""
-        return RegistryServicer(self.registrations, self.roll, draining)
+        return RegistryServicer(self.registrations, self.roll, self._message_bytes, draining)
 
     async def start(self) -> None:
         """Begins to look after it; returns when it was read, or could not be."""

@@ -23,6 +23,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
     Args:
         registrations: what is registered here.
         roll: the picture for those who follow it.
+        message_bytes: the largest message that is sent.
         draining: returns when the node stops, so that streams end.
     """
 
@@ -30,10 +31,12 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         self,
         registrations: Registrations,
         roll: Roll,
+        message_bytes: int,
         draining: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._registrations = registrations
         self._roll = roll
+        self._message_bytes = message_bytes
         self._draining = draining or asyncio.Event().wait
 
     async def RegisterNode(
@@ -67,7 +70,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         self, request: registry_pb2.ListNodesRequest, context: object
     ) -> registry_pb2.ListNodesResponse:
         """Who is there now."""
-        nodes = select((await self._roll.read()).nodes, request)
+        nodes = select((await self._roll.read()).nodes, request, self._message_bytes)
         return registry_pb2.ListNodesResponse(nodes=nodes)
 
     async def WatchNodes(
@@ -82,13 +85,13 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         try:
             # Read anew, so that whoever has just registered is in it.
             picture = await self._roll.read()
-            told = select(picture.nodes, request)
+            told = select(picture.nodes, request, self._message_bytes)
             yield registry_pb2.WatchNodesResponse(nodes=told)
             while not closing.done():
                 changed = self._roll.change()
                 if self._roll.latest.revision > picture.revision:
                     picture = self._roll.latest
-                    nodes = select(picture.nodes, request)
+                    nodes = select(picture.nodes, request, self._message_bytes)
                     if nodes != told:
                         told = nodes
                         yield registry_pb2.WatchNodesResponse(nodes=told)

@@ -42,7 +42,9 @@ class RegisteredNode(_message.Message):
     """
     @_builtins.property
     def node(self) -> _node_pb2.NodeDescriptor:
-        """node is what the process says of itself."""
+        """node is what the process says of itself. Where those that are told of would be too large for a message, the largest
+        descriptors have name, node_type and version only; ask for one kind or name to be told more.
+        """
 
     @_builtins.property
     def registered_at(self) -> _timestamp_pb2.Timestamp:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from onex.v1 import (
+    common_pb2,
     compute_pb2_grpc,
     orchestrator_pb2_grpc,
     reducer_pb2,
     reducer_pb2_grpc,
+    registry_pb2,
+    registry_pb2_grpc,
 )
 from onex_grpc.contract import data
 from onex_grpc.errors import NodeUnavailableError, TargetNotFoundError
@@ -193,3 +196,30 @@ async def test_onex_nodes_lists_who_is_there(tmp_path: Path) -> None:
         }
         assert (table.returncode, listed.returncode, nobody.returncode) == (0, 0, 2)
         assert nobody.stderr.startswith("error: orchestrator at")
+
+
+async def test_a_picture_fits_into_a_message_whatever_nodes_say(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        await house.conductor()
+        worker = await house.node("Worker")
+        mesh = house.mesh()
+        stub = mesh.stub(registry_pb2_grpc.RegistryServiceStub, f"orchestrator/{house.name}")
+        calls = []
+        for number in range(70):
+            talker = registry_pb2.RegisteredNode(address=f"10.0.0.7:{number + 1}")
+            talker.node.name, talker.node.version = f"talker-{number}", "1.0.0"
+            talker.node.node_type = common_pb2.NODE_TYPE_EFFECT
+            talker.node.services.extend(["x" * 1000] * 60)
+            calls.append(stub.RegisterNode())
+            await calls[-1].write(registry_pb2.RegisterNodeRequest(node=talker))
+            await calls[-1].read()
+        nodes = await house.until(lambda nodes: len(nodes) == 72)
+        listed = await stub.ListNodes(registry_pb2.ListNodesRequest())
+        assert [*listed.nodes] == [*nodes]
+        # Those that say most are cut, not the others.
+        assert {n.node.name for n in nodes if n.node.services} == {"worker", house.name}
+        assert await who(mesh) == worker.pid
+        one = await stub.ListNodes(registry_pb2.ListNodesRequest(name="talker-9"))
+        assert len(one.nodes[0].node.services) == 60
+        for call in calls:
+            call.cancel()
