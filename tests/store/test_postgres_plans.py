@@ -13,27 +13,27 @@ if TYPE_CHECKING:
     from tests.store.server import PostgresServer
 
 _WAITING = 1000
-_CLAIMS = 20
+_TIMES = 20
 _OTHERS = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 )
-_READ = "SELECT pg_stat_get_tuples_returned('intent_ready'::regclass)"
+_READ = "SELECT pg_stat_get_tuples_returned(%s::regclass)"
 
 
-def number(rival: Rival, statement: LiteralString) -> int:
-    row = rival.execute(statement).fetchone() or (0,)
+def number(rival: Rival, statement: LiteralString, *bindings: str) -> int:
+    row = rival.execute(statement, bindings).fetchone() or (0,)
     # Within one transaction it would stay the same.
     rival.commit()
     return int(str(row[0]))
 
 
-async def entries_read(rival: Rival) -> int:
-    """Entries of the index of ready intents that were read by all who have left."""
+async def entries_read(rival: Rival, index: str) -> int:
+    """Entries of an index that were read by all who have left."""
     async with asyncio.timeout(10):
         while True:
             if not number(rival, _OTHERS):
-                return number(rival, _READ)
+                return number(rival, _READ, index)
             await asyncio.sleep(0.01)
 
 
@@ -44,7 +44,21 @@ async def test_claim_does_not_read_what_waits_on_other_routes(
     assert await store.claim_intents("effect/a", 1, SECOND, ("a",)) == []
     unserved = tuple(intent(f"u{n}", route="unserved") for n in range(_WAITING))
     await store.commit(change(None, key="orders/o", intents=unserved))
-    for _ in range(_CLAIMS):
+    for _ in range(_TIMES):
         assert await store.claim_intents("effect/a", 1, SECOND, ("a",)) == []
     await store.close()
-    assert await entries_read(rival) < _WAITING
+    assert await entries_read(rival, "intent_ready") < _WAITING
+
+
+async def test_completion_does_not_read_what_is_in_flight(
+    postgres: PostgresServer, owner: str, rival: Rival
+) -> None:
+    store = await open_postgres(postgres.address, schema=owner)
+    assert await store.complete_intents(["1.none"]) == [False]
+    others = tuple(intent(f"o{n}", route="others") for n in range(_WAITING))
+    await store.commit(change(None, key="orders/o", intents=others))
+    held = await store.claim_intents("effect/b", _WAITING, 60 * SECOND, ("others",))
+    for claimed in held[:_TIMES]:
+        assert await store.complete_intents([claimed.claim_token]) == [True]
+    await store.close()
+    assert await entries_read(rival, "intent_timed") < _WAITING

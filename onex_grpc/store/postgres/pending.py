@@ -66,11 +66,12 @@ _INTENTS: Final = (
     "unnest(%b::text[]) AS correlation_id, unnest(%b::text[]) AS traceparent, "
     "unnest(%b::bytea[]) AS payload) AS new"
 )
+# The sum keeps the index of what is in flight out of the plan: all of it would be read.
 _COMPLETIONS: Final = (
     "UPDATE intent SET state = 5, timed_us = done.timed_us "
     "FROM (SELECT unnest(%b::bigint[]) AS seq, unnest(%b::text[]) AS claim, "
     "unnest(%b::bigint[]) AS timed_us) AS done "
-    "WHERE intent.seq = done.seq AND intent.claim = done.claim AND intent.state = 3 "
+    "WHERE intent.seq = done.seq AND intent.claim = done.claim AND intent.state + 0 = 3 "
     "RETURNING intent.seq, intent.claim, order_key, priority"
 )
 # A look without locks tells how many of each route are among those that rank first; so many are
