@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from onex.v1 import (
@@ -124,9 +125,12 @@ class NodeOrchestrator(Node):
     def services(self) -> Sequence[Service]:
         """OrchestratorNodeService, WorkflowService, and the services of the mechanisms."""
         served = self.container.has_service(CallRuntime)
-        draining = self.container.get_service(CallRuntime).until_draining if served else None
+        runtime = self.container.get_service(CallRuntime) if served else None
+        draining = None if runtime is None else runtime.until_draining
         events = EventBus(self._store, draining)
-        registry = self.registry.servicer(draining)
+        registry = self.registry.servicer(
+            draining, nullcontext if runtime is None else runtime.stand
+        )
         return (
             Service.of(
                 orchestrator_pb2_grpc.add_OrchestratorNodeServiceServicer_to_server,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from onex_grpc.registry.registrations import RegistrarStore, Registrations
@@ -11,6 +12,7 @@ from onex_grpc.rpc.limits import MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
 
 
 class Registry:
@@ -34,9 +36,20 @@ class Registry:
         # Those who follow the registry may take no more than the default.
         self._message_bytes = min(message_bytes, MESSAGE_BYTES)
 
-    def servicer(self, draining: Callable[[], Awaitable[object]] | None) -> RegistryServicer:
-        """RegistryService; `draining` returns when the node stops."""
-        return RegistryServicer(self.registrations, self.roll, self._message_bytes, draining)
+    def servicer(
+        self,
+        draining: Callable[[], Awaitable[object]] | None,
+        standing: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> RegistryServicer:
+        """RegistryService.
+
+        Args:
+            draining: returns when the node stops.
+            standing: in what streams that only wait are.
+        """
+        return RegistryServicer(
+            self.registrations, self.roll, self._message_bytes, draining, standing
+        )
 
     async def start(self) -> None:
         """Begins to look after it; returns when it was read, or could not be."""

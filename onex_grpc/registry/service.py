@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from onex.v1 import registry_pb2, registry_pb2_grpc
@@ -12,6 +13,7 @@ from onex_grpc.registry.registrations import Holder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractContextManager
 
     from onex_grpc.registry.registrations import Registrations
     from onex_grpc.registry.roll import Roll
@@ -25,6 +27,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         roll: the picture for those who follow it.
         message_bytes: the largest message that is sent.
         draining: returns when the node stops, so that streams end.
+        standing: in what streams that only wait are, so that they use up no limit of calls.
     """
 
     def __init__(
@@ -33,11 +36,13 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         roll: Roll,
         message_bytes: int,
         draining: Callable[[], Awaitable[object]] | None = None,
+        standing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._registrations = registrations
         self._roll = roll
         self._message_bytes = message_bytes
         self._draining = draining or asyncio.Event().wait
+        self._standing = standing
 
     async def RegisterNode(
         self,
@@ -55,9 +60,10 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         holder = Holder()
         closing: asyncio.Future[object] = asyncio.ensure_future(self._draining())
         try:
-            while (request := await _next(request_iterator, closing)) is not None:
-                stored = await self._registrations.put(holder, request.node)
-                yield registry_pb2.RegisterNodeResponse(registered_at=stored.registered_at)
+            with self._standing():
+                while (request := await _next(request_iterator, closing)) is not None:
+                    stored = await self._registrations.put(holder, request.node)
+                    yield registry_pb2.RegisterNodeResponse(registered_at=stored.registered_at)
         finally:
             stopping = closing.done()
             closing.cancel()
@@ -83,19 +89,20 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         """
         closing: asyncio.Future[object] = asyncio.ensure_future(self._draining())
         try:
-            # Read anew, so that whoever has just registered is in it.
-            picture = await self._roll.read()
-            told = select(picture.nodes, request, self._message_bytes)
-            yield registry_pb2.WatchNodesResponse(nodes=told)
-            while not closing.done():
-                changed = self._roll.change()
-                if self._roll.latest.revision > picture.revision:
-                    picture = self._roll.latest
-                    nodes = select(picture.nodes, request, self._message_bytes)
-                    if nodes != told:
-                        told = nodes
-                        yield registry_pb2.WatchNodesResponse(nodes=told)
-                await _first(changed.wait(), closing)
+            with self._standing():
+                # Read anew, so that whoever has just registered is in it.
+                picture = await self._roll.read()
+                told = select(picture.nodes, request, self._message_bytes)
+                yield registry_pb2.WatchNodesResponse(nodes=told)
+                while not closing.done():
+                    changed = self._roll.change()
+                    if self._roll.latest.revision > picture.revision:
+                        picture = self._roll.latest
+                        nodes = select(picture.nodes, request, self._message_bytes)
+                        if nodes != told:
+                            told = nodes
+                            yield registry_pb2.WatchNodesResponse(nodes=told)
+                    await _first(changed.wait(), closing)
         finally:
             closing.cancel()
         raise _stopping()

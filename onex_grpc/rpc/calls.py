@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -107,6 +108,7 @@ class CallRuntime:
         admissions: checks of who may call, in their order.
         middleware: what wraps each handler, outermost first.
         in_flight: calls whose handlers have not ended.
+        standing: those of them that only wait, for as long as their clients are there.
         draining: whether new calls are refused.
     """
 
@@ -123,10 +125,25 @@ class CallRuntime:
         self.admissions = tuple(admissions)
         self.middleware = tuple(middleware)
         self.in_flight = 0
+        self.standing = 0
         self.draining = False
         self._minute = _LastMinute()
         self._idle = asyncio.Event()
         self._leaving = asyncio.Event()
+
+    @contextmanager
+    def stand(self) -> Iterator[None]:
+        """Takes the running call for one that only waits: it uses up no limit of calls."""
+        self.standing += 1
+        try:
+            yield
+        finally:
+            self.standing -= 1
+
+    @property
+    def active(self) -> int:
+        """Calls in flight that do more than wait."""
+        return self.in_flight - self.standing
 
     def begin(self) -> None:
         """Counts a call in."""

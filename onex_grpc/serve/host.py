@@ -191,7 +191,7 @@ def _admissions(
 ) -> Iterator[Admit]:
     kind, own = kind_name(node.node_type), node.contract.service
     yield wait_for_start(runtime.node, lambda: health.serving)
-    yield limit_calls(lambda: runtime.in_flight, settings.limits.concurrent_calls)
+    yield limit_calls(lambda: runtime.active, settings.limits.concurrent_calls)
     yield check_flow
     if own:
         yield check_flow_to(own, kind)

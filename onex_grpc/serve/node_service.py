@@ -96,7 +96,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         load = self._runtime.load()
         health = node_pb2.NodeHealthStatus(
             dependencies=await self._node.dependencies(),
-            resource_usage=self._usage.largest(self._runtime.in_flight),
+            resource_usage=self._usage.largest(self._runtime.active),
             error_rate=load.error_rate if load.finished >= ERROR_SAMPLE else 0.0,
             uptime=_duration(time.monotonic() - self._started),
         )

@@ -223,3 +223,20 @@ async def test_a_picture_fits_into_a_message_whatever_nodes_say(tmp_path: Path) 
         assert len(one.nodes[0].node.services) == 60
         for call in calls:
             call.cancel()
+
+
+async def test_who_is_registered_takes_no_room_from_calls(tmp_path: Path) -> None:
+    async with House(tmp_path, settings="[limits]\nconcurrent_calls = 2\n") as house:
+        await house.conductor()
+        workers = [await house.node("Worker"), await house.node("Worker")]
+        async with asyncio.timeout(20), Mesh({"orchestrator": house.registries[0]}) as mesh:
+            stub = mesh.stub(registry_pb2_grpc.RegistryServiceStub, "orchestrator")
+            watching = stub.WatchNodes(registry_pb2.WatchNodesRequest())
+            async for picture in watching:
+                if len(picture.nodes) == 3:
+                    break
+            output = await mesh.stub(ORCHESTRATOR, "orchestrator").ExecuteOrchestration(
+                workflow("who")
+            )
+        (step,) = output.orchestration_result.step_results
+        assert data.unpack(step.output) in {worker.pid for worker in workers}
