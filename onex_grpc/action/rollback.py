@@ -65,11 +65,8 @@ class Rollbacks:
             for each in undone:
                 self._router.queue(each.target_node)
             kept = orchestrator_pb2.RollbackRecord(action=request.action, undone=undone)
-            change = replace(
-                change,
-                cancel_intents=True,
-                actions=(replace(record, request=kept.SerializeToString()),),
-            )
+            recorded = replace(record, request=kept.SerializeToString())
+            change = replace(change, actions=(recorded,))
         # Each rollback starts from the highest run so far, so that no run comes twice.
         target.run = left.run + 1
         change = replace(
