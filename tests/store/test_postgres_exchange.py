@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -77,6 +80,17 @@ def test_the_first_failure_is_raised_and_what_follows_it_is_not_run(exchange: Ex
     assert exchange.execute("SELECT 1 / %s", (1,)).fetchone() == (1,)
 
 
+def test_a_commit_that_finds_the_transaction_failed_is_no_success(exchange: Exchange) -> None:
+    """The server answers ROLLBACK then, and that is no error for it."""
+    exchange.execute("BEGIN")
+    exchange.execute("SELECT 1 / %s", (0,))
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        exchange.wait()
+
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+        exchange.commit()
+
+
 def test_a_rollback_takes_back_what_was_noted_and_not_sent(
     exchange: Exchange, onlooker: psycopg.Connection[tuple[object, ...]]
 ) -> None:
@@ -134,5 +148,53 @@ def test_an_answer_that_cannot_be_read_ends_the_connection(exchange: Exchange) -
 
     with pytest.raises(psycopg.DataError):
         exchange.wait()
+
+    assert exchange.closed
+
+
+def test_a_session_that_is_ended_while_it_commits_is_lost_and_not_in_disorder(
+    exchange: Exchange, onlooker: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    """The server answers COMMIT, and then says that it ends the session, which nobody asked for."""
+    onlooker.execute("CREATE TABLE kept (number bigint)")
+    # Waits for others before it writes to the disk, in milliseconds that are never cut short.
+    exchange.execute("SET commit_delay = 100000")
+    exchange.execute("SET commit_siblings = 0")
+    exchange.wait()
+    pid = exchange.backend_pid
+    committing = "SELECT FROM pg_stat_activity WHERE pid = %s AND query = 'COMMIT'"
+
+    def end_it() -> None:
+        while onlooker.execute(committing, (pid,)).fetchone() is None:
+            pass
+        onlooker.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+    exchange.execute("BEGIN")
+    exchange.execute("INSERT INTO kept VALUES (%s)", (1,))
+    exchange.execute("COMMIT")
+    with ThreadPoolExecutor(1) as beside:
+        ending = beside.submit(end_it)
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            exchange.wait()
+        ending.result(10)
+
+    assert exchange.closed
+    assert onlooker.execute("SELECT count(*) FROM kept").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("size", [1, 30_000_000], ids=["answers", "takes"])
+def test_a_server_that_stays_silent_is_given_up(own_postgres: PostgresServer, size: int) -> None:
+    connector = Connector.parse(own_postgres.address, "public", owner="")
+    exchange = Exchange(connector.connect_writer(), silence=1)
+    exchange.execute("BEGIN")
+    exchange.wait()
+    pid = exchange.backend_pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        exchange.execute("SELECT %s::bytea", (bytes(size),))
+        with pytest.raises(psycopg.OperationalError, match="silent for 1 s"):
+            exchange.wait()
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
     assert exchange.closed

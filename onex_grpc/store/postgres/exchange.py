@@ -27,23 +27,32 @@ if TYPE_CHECKING:
     from onex_grpc.store.postgres.transaction import Row
 
 _PLACEHOLDER: Final = re.compile(r"%[sb]")
+_LOOK_AGAIN_MS: Final = 1000
+# More than the server gives a statement (statement_timeout).
+_SILENCE_SECONDS: Final = 90
 
 # A statement, and the types of its values as PostgreSQL numbers them.
 _Prepared = tuple[LiteralString, tuple[int, ...]]
 
 
 class Answer:
-    """What the server says to one statement; asking for it waits for all that were sent."""
+    """What the server says to one statement; asking for it waits for all that were sent.
 
-    __slots__ = ("_exchange", "_rows")
+    Attributes:
+        command: how the server calls what it did, once it has answered.
+    """
+
+    __slots__ = ("_exchange", "_rows", "command")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
+        self.command = b""
         self._rows: list[Row] | None = None
 
-    def fill(self, rows: list[Row]) -> None:
+    def fill(self, rows: list[Row], command: bytes) -> None:
         """It has come."""
         self._rows = rows
+        self.command = command
 
     def fetchall(self) -> list[Row]:
         """All rows; none where the statement returns none.
@@ -72,9 +81,16 @@ class Exchange:
     its values.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        """Takes the connection over: from here on it is only used through this."""
+    def __init__(self, connection: Connection, *, silence: int = _SILENCE_SECONDS) -> None:
+        """Takes the connection over: from here on it is only used through this.
+
+        Args:
+            connection: as it was opened.
+            silence: seconds after which a server that neither says nor takes anything is given up.
+        """
         self._connection = connection
+        self._silence = silence
+        self._silent_for = 0
         self._pg = connection.pgconn
         self._pg.nonblocking = 1
         self._pg.enter_pipeline_mode()
@@ -117,8 +133,9 @@ class Exchange:
 
         Raises:
             psycopg.Error: a statement failed, and those after it were not run; or the connection
-                is lost.
+                is lost, or given up as one that stays silent, and is closed.
         """
+        self._silent_for = 0
         failure: psycopg.Error | None = None
         try:
             # It ends no transaction that was begun. A server that was asked for answers alone would
@@ -138,6 +155,18 @@ class Exchange:
             raise
         if failure is not None:
             raise failure
+
+    def commit(self) -> None:
+        """Ends the transaction with what it has written.
+
+        Raises:
+            psycopg.Error: as for `wait`; nothing was written, unless the connection was lost.
+        """
+        answer = self.execute("COMMIT")
+        self.wait()
+        if answer.command != b"COMMIT":
+            # The server takes the COMMIT of a transaction that has failed for a ROLLBACK.
+            raise psycopg.errors.InFailedSqlTransaction("the transaction had failed before")
 
     def roll_back(self) -> None:
         """Ends the transaction, where one was begun and not committed, with nothing written.
@@ -165,7 +194,7 @@ class Exchange:
 
     def _send(self) -> None:
         while self._pg.flush():
-            if any(events & ~select.POLLOUT for _, events in self._both.poll()):
+            if self._poll(self._both) & ~select.POLLOUT:
                 # It may not read on before it has got rid of what it says.
                 self._pg.consume_input()
 
@@ -173,19 +202,33 @@ class Exchange:
         # There is one None between two results, and no end of them where the connection is gone.
         for _ in range(2):
             while self._pg.is_busy():
-                self._readable.poll()
+                self._poll(self._readable)
                 self._pg.consume_input()
             result = self._pg.get_result()
             if result is not None:
                 return result
         raise psycopg.OperationalError("the connection is lost")
 
+    def _poll(self, sockets: select.poll) -> int:
+        for _, events in sockets.poll(_LOOK_AGAIN_MS):
+            self._silent_for = 0
+            return events
+        # Counted, not measured: a process that was stopped itself has not listened meanwhile.
+        self._silent_for += 1
+        if self._silent_for >= self._silence:
+            raise psycopg.OperationalError(f"the server has been silent for {self._silence} s")
+        # What TLS holds back for want of room does not show on the socket.
+        return select.POLLIN
+
     def _take(self, result: PGresult) -> psycopg.Error | None:
+        if not self._awaited:
+            # A session that is ended while it commits says so after its last answer.
+            return error_from_result(result)
         awaited = self._awaited.popleft()
         done = result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
         if isinstance(awaited, Answer):
             if done:
-                awaited.fill(self._rows(result))
+                awaited.fill(self._rows(result), result.command_status or b"")
         elif not done:
             del self._names[awaited]
         return error_from_result(result) if result.status == ExecStatus.FATAL_ERROR else None

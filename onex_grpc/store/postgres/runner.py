@@ -189,8 +189,7 @@ class PostgresRunner:
             channel = self._connector.channel
             for payload in self._announcer.payloads(tx):
                 exchange.execute(NOTIFY, (channel, payload, channel))
-        exchange.execute("COMMIT")
-        exchange.wait()
+        exchange.commit()
 
     def _roll_back(self) -> None:
         self._wakeups.undo()
