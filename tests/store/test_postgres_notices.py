@@ -52,10 +52,18 @@ async def test_what_is_ready_wakes_who_takes_its_route(pair: tuple[Store, Store]
         other.cancel()
 
 
-@pytest.mark.parametrize("told", ["", "x", "5", "null", "[1]", "[]", '{"a": 1}', '["a", 2]'])
+@pytest.mark.parametrize(
+    "told", ["", "x", "5", "null", "[1]", "[]", '{"a": 1}', '["a", 2]', "[" * 7000]
+)
 def test_a_strange_notice_has_everybody_look(told: str) -> None:
     assert Notice.parse(f"ready {told}") is None
     assert Notice.parse('ready ["a", "\\u00e9"]') == Notice(ready=["a", "é"])
+
+
+@pytest.mark.parametrize("told", ["", "x", "-1", "1.5", "\u00b2", "\u0661", "9" * 7000, "1\n"])
+def test_a_strange_time_has_everybody_look(told: str) -> None:
+    assert Notice.parse(f"due {told}") is None
+    assert Notice.parse("due 1700000000000000") == Notice(due_us=1_700_000_000_000_000)
 
 
 async def test_whoever_is_left_wakes_whoever_comes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,7 @@ TELL_ALL: Final = "SELECT pg_notify(%s, 'all')"
 _ALL: Final = "all"
 _READY: Final = "ready "
 _DUE: Final = "due "
+_DUE_TIME: Final = re.compile(_DUE + "([0-9]{1,18})")
 _TOPIC: Final = "topic "
 _WATCH: Final = "watch "
 # PostgreSQL refuses payloads of 8000 bytes and more.
@@ -52,8 +54,8 @@ class Notice:
         if payload.startswith(_READY):
             routes = _routes(payload[len(_READY) :])
             return None if routes is None else cls(ready=routes)
-        if payload.startswith(_DUE) and payload[len(_DUE) :].isdigit():
-            return cls(due_us=int(payload[len(_DUE) :]))
+        if due := _DUE_TIME.fullmatch(payload):
+            return cls(due_us=int(due[1]))
         if payload.startswith(_TOPIC) and len(payload) > len(_TOPIC):
             return cls(topic=payload[len(_TOPIC) :])
         if payload.startswith(_WATCH):
@@ -103,7 +105,7 @@ def _ready(routes: Collection[str]) -> str:
 def _routes(told: str) -> list[str] | None:
     try:
         routes: object = json.loads(told)
-    except ValueError:
+    except (ValueError, RecursionError):
         # Of another version, or a stranger's.
         return None
     if not isinstance(routes, list):
