@@ -156,3 +156,13 @@ async def test_order_is_kept_within_a_batch(store: Store, together: Together) ->
         (claimed,) = await store.claim_intents("effect/a", 9, 60 * SECOND)
         assert claimed.payload == name
         assert await store.complete_intents([claimed.claim_token]) == [True]
+
+
+async def test_what_cannot_be_sent_takes_no_other_with_it(store: Store, together: Together) -> None:
+    """It shows only when the rows of all are sent; what is in memory is not."""
+    bad = change(0, key="\ud800")
+    members = [store.commit(change(0, key=f"k{number}")) for number in range(3)]
+    *good, refused = await together.run(store, *members, store.commit(bad))
+    assert good == [Committed(1)] * 3
+    assert isinstance(refused, UnicodeEncodeError) or refused == Committed(1)
+    assert await store.commit(change(1, key="k0")) == Committed(2)

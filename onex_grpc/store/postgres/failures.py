@@ -24,7 +24,7 @@ _PASSING: Final = (
 )
 
 
-def is_race(error: psycopg.Error) -> bool:
+def is_race(error: Exception) -> bool:
     """Whether another process was in the way, and a new transaction sees what it has written."""
     return isinstance(error, _RACES)
 
@@ -47,15 +47,15 @@ def translate(error: psycopg.Error) -> OnexError:
     return StoreError(f"the store failed, nothing was written: {_text(error)}", context=context)
 
 
-def unknown_outcome(error: psycopg.Error) -> OnexError:
+def unknown_outcome(error: Exception) -> OnexError:
     """The error for a connection that was lost during the commit."""
     return DatabaseConnectionError(
         "the connection to the store's PostgreSQL was lost during the commit, so whether it was "
         f"written is unknown; repeat the call with the same ids: {_text(error)}",
-        context={"sqlstate": error.sqlstate or ""},
+        context={"sqlstate": (error.sqlstate if isinstance(error, psycopg.Error) else None) or ""},
     )
 
 
-def _text(error: psycopg.Error) -> str:
-    primary = error.diag.message_primary
+def _text(error: Exception) -> str:
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     return primary or " ".join(str(error).split()) or type(error).__name__

@@ -88,12 +88,13 @@ class PostgresRunner:
             return self._on_a_connection(operations)
         except (_SpoiledError, AgainError):
             return [self._alone(operation) for operation in operations]
-        except psycopg.Error as error:
-            if self._committing and self._exchange.closed:
-                return [self._unknown(error) for _ in operations]
-            return [self._alone(operation) for operation in operations]
         except OnexError as error:
             return [Outcome(error=error) for _ in operations]
+        except Exception as error:
+            if self._committing and self._exchange.closed:
+                return [self._unknown(error) for _ in operations]
+            # One's value that cannot be sent is not the others' fault.
+            return [self._alone(operation) for operation in operations]
 
     def _alone(self, operation: Callable[[Transaction], object]) -> Outcome:
         failure: Exception | None = None
@@ -103,20 +104,20 @@ class PostgresRunner:
             except AgainError as error:
                 failure = error
                 continue
-            except psycopg.Error as error:
-                if self._committing and self._exchange.closed:
-                    return self._unknown(error)
-                failure = translate(error)
-                if not is_race(error):
-                    break
             except OnexError as error:
                 failure = error
                 break
+            except Exception as error:
+                if self._committing and self._exchange.closed:
+                    return self._unknown(error)
+                failure = translate(error) if isinstance(error, psycopg.Error) else error
+                if not is_race(error):
+                    break
         if isinstance(failure, AgainError) and isinstance(failure.__cause__, Exception):
             failure = failure.__cause__
         return Outcome(error=failure)
 
-    def _unknown(self, error: psycopg.Error) -> Outcome:
+    def _unknown(self, error: Exception) -> Outcome:
         # If it was written, nobody else will say so to those who wait in this process.
         self._woken.extend(self._wakeups.told_all())
         return Outcome(error=unknown_outcome(error))
