@@ -118,6 +118,26 @@ def test_a_process_that_is_stopped_in_a_transaction_counts_as_idle(
     assert state == ("idle in transaction",)
 
 
+def test_a_process_that_is_stopped_while_it_sends_loses_its_locks(
+    exchange: Exchange, onlooker: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    """The server waits for the rest of what was sent, and does not take the session for idle."""
+    (version,) = onlooker.execute("SHOW server_version_num").fetchone() or (0,)
+    if int(str(version)) < 170_000:
+        pytest.skip("a server that cannot limit transactions")
+    assert exchange.execute("SHOW transaction_timeout").fetchone() == ("65s",)
+    exchange.execute("SET transaction_timeout = 300")
+    exchange.wait()
+    exchange.execute("BEGIN")
+    exchange.execute("SELECT pg_advisory_xact_lock(%s)", (62,)).fetchall()
+    exchange.execute("SELECT %s::bytea", (LARGE,))
+    assert onlooker.execute("SELECT pg_try_advisory_lock(62)").fetchone() == (False,)
+
+    # As long as a statement may wait.
+    onlooker.execute("SET lock_timeout = '5s'")
+    onlooker.execute("SELECT pg_advisory_lock(62)")
+
+
 def test_much_in_both_directions_does_not_block(exchange: Exchange) -> None:
     exchange.execute("BEGIN")
     answers = [exchange.execute("SELECT %s::bytea", (LARGE,)) for _ in range(100)]

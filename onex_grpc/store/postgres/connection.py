@@ -42,6 +42,10 @@ _WRITER: Final = {
     "enable_bitmapscan": "off",
     "jit": "off",
 }
+# Longer than a statement may take. It is for who is stopped halfway through sending a large
+# statement, which no other limit of the server ends; it knows this one since its version 17.
+_TRANSACTION: Final = "65s"
+_HAS_IT: Final = 170_000
 _DEFAULTS: Final = {
     "connect_timeout": str(_CONNECT_SECONDS),
     "keepalives_idle": "10",
@@ -60,6 +64,12 @@ def schema_of(owner: str) -> str:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:16]
     return name.encode()[: _NAME_BYTES - 17].decode(errors="ignore") + "/" + digest
+
+
+def limit_transactions(connection: Connection) -> None:
+    """Has the server end transactions that take too long, where it can; migrations may."""
+    if connection.info.server_version >= _HAS_IT:
+        connection.execute("SELECT set_config('transaction_timeout', %s, false)", (_TRANSACTION,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, Format, TransactionStatus
 
+from onex_grpc.store.postgres.connection import limit_transactions
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -87,7 +89,11 @@ class Exchange:
         Args:
             connection: as it was opened.
             silence: seconds after which a server that neither says nor takes anything is given up.
+
+        Raises:
+            psycopg.Error: the connection is lost.
         """
+        limit_transactions(connection)
         self._connection = connection
         self._silence = silence
         self._silent_for = 0
