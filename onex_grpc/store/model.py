@@ -173,10 +173,22 @@ class PriorityStats:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteStats:
+    """The pending intents of one route; `oldest_pending_us` as in QueueStats."""
+
+    route: str
+    pending: int
+    oldest_pending_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class QueueStats:
     """Counts of the queue; completed and cancelled ones are all there ever were.
 
-    `oldest_pending_us` is the age of the one that has waited longest, None where nothing waits.
+    `oldest_pending_us` is the age of the one that has waited longest among those that are looked
+    at, None where none of these waits: of those that are ready the first 5,000 by rank, as many of
+    each route, but one at least; of those that wait for a time 5,000, and of those that wait for an
+    earlier one of their order_key.
     """
 
     pending: int
@@ -187,6 +199,8 @@ class QueueStats:
     oldest_pending_us: int | None
     priorities: Sequence[PriorityStats]
     """Those of which anything is unfinished, the most urgent first."""
+    routes: Sequence[RouteStats]
+    """Those on which anything is pending, the longest-waiting first; 1000 at most."""
 
 
 @dataclass(frozen=True, slots=True)

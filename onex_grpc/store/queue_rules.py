@@ -27,9 +27,19 @@ _MINUTE_US: Final = 60_000_000
 _BONUS_US: Final = {1: 10 * _MINUTE_US, 2: 5 * _MINUTE_US, 3: 2 * _MINUTE_US, 4: _MINUTE_US, 5: 0}
 
 
+LOOKED_AT: Final = 5_000
+"""So many pending intents at most are looked at for the ages of those that wait longest."""
+MOST_ROUTES_SHOWN: Final = 1000
+
+
 def rank_us(priority: int, available_us: int) -> int:
     """Where an intent stands that is available from that time on; the lowest is served first."""
     return available_us - _BONUS_US.get(priority, _BONUS_US[3])
+
+
+def looked_at_of_each(routes: int) -> int:
+    """How many of each route are looked at, where something is pending on so many."""
+    return max(1, LOOKED_AT // max(1, routes))
 
 
 def wanted_routes(accepts: Collection[str]) -> list[str]:

@@ -236,4 +236,5 @@ async def test_old_store_is_migrated(tmp_path: Path) -> None:
     store = await open_store(path)
     stats = await store.queue_stats()
     assert (stats.pending, stats.in_flight, stats.completed, stats.dead) == (2, 1, 2, 1)
+    assert [(row.route, row.pending) for row in stats.routes] == [("", 2)]
     await store.close()

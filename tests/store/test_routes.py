@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from onex_grpc.store.queue_rules import LOOKED_AT
 from tests.store.builders import SECOND, ManualClock, change, intent, over_a_restart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onex_grpc.store import ClaimedIntent, NewIntent, Store
+    from onex_grpc.store import ClaimedIntent, NewIntent, QueueStats, Store
     from tests.store.conftest import Backend
 
 VISIBILITY = 10 * SECOND
@@ -204,6 +205,92 @@ async def test_failed_commit_hides_no_route(store: Store) -> None:
     assert await claim(store, "b") == []
 
 
+# What the figures tell of routes
+
+
+def routes_of(stats: QueueStats) -> list[tuple[str, int, int | None]]:
+    ages = ((row, row.oldest_pending_us) for row in stats.routes)
+    return [(row.route, row.pending, None if age is None else age // SECOND) for row, age in ages]
+
+
+async def test_figures_tell_of_each_route(store: Store, clock: ManualClock) -> None:
+    assert (await store.queue_stats()).routes == []
+    await emit(store, intent("a1", route="a", priority=5), intent("c1", route="c"), intent("any"))
+    clock.forward(2)
+    await emit(store, intent("a2", route="a", priority=1), intent("b1", route="b"))
+    clock.forward(1)
+    assert names(await claim(store, "c")) == ["c1", "any"]
+    assert routes_of(await store.queue_stats()) == [("a", 2, 3), ("b", 1, 1)]
+
+
+async def test_what_is_to_be_taken_later_is_pending_on_its_route(
+    store: Store, clock: ManualClock
+) -> None:
+    await emit(store, intent("retry", route="a"), intent("held", route="b", order_key="o"))
+    await emit(store, intent("behind", route="c", order_key="o", priority=1))
+    retry, held = await claim(store)
+    clock.forward(4)
+    assert routes_of(await store.queue_stats()) == [("c", 1, 4)]
+    await store.fail_intent(retry.claim_token, b"", 60 * SECOND)
+    assert routes_of(await store.queue_stats()) == [("a", 1, 4), ("c", 1, 4)]
+    await store.complete_intents([held.claim_token])
+    (behind,) = await claim(store)
+    assert routes_of(await store.queue_stats()) == [("a", 1, 4)]
+    await store.release_intents([behind.claim_token])
+    await store.cancel_intents(["id-retry"])
+    assert routes_of(await store.queue_stats()) == [("c", 1, 4)]
+
+
+async def test_counts_of_routes_stay_right_over_each_end(store: Store, clock: ManualClock) -> None:
+    """Each way into the pending ones and out of them."""
+    await emit(store, *(intent(f"{r}{n}", route=r, max_attempts=2) for r in "ab" for n in range(5)))
+    claims = {names([one])[0]: one.claim_token for one in await claim(store)}
+    assert routes_of(await store.queue_stats()) == []
+    await store.fail_intent(claims["a0"], b"", None)
+    await store.fail_intent(claims["b0"], b"", None)
+    await store.release_intents([claims["a1"]])
+    await store.complete_intents([claims["b1"]])
+    assert await store.redrive_intents(["id-a0"]) == 1
+    assert routes_of(await store.queue_stats()) == [("a", 2, 0)]
+    await store.take_back_intents("effect/worker", [claims["a3"], claims["a4"], claims["b4"]])
+    assert routes_of(await store.queue_stats()) == [("a", 3, 0), ("b", 2, 0)]
+    clock.forward(10)
+    assert len(await claim(store, "b")) == 3
+    assert routes_of(await store.queue_stats()) == [("a", 5, 10)]
+
+
+async def test_failed_commit_counts_on_no_route(store: Store) -> None:
+    await emit(store, intent("a", route="a"))
+    twice = change(None, key="x", intents=(intent("b", route="b"), intent("a", route="b")))
+    await asyncio.gather(*(store.commit(twice) for _ in range(3)), return_exceptions=True)
+    assert [row.route for row in (await store.queue_stats()).routes] == ["a"]
+
+
+async def test_longest_waiting_routes_are_told_of(store: Store, clock: ManualClock) -> None:
+    for batch in range(3):
+        await emit(store, *(intent(f"{batch}-{n}", route=f"{batch}-{n:03}") for n in range(500)))
+        clock.forward(1)
+    stats = await store.queue_stats()
+    assert stats.pending == 1500
+    told = routes_of(stats)
+    assert told == [(f"{batch}-{n:03}", 1, 3 - batch) for batch in (0, 1) for n in range(500)]
+
+
+async def test_figures_look_at_the_head_of_a_long_queue(store: Store, clock: ManualClock) -> None:
+    """Without a bound they would walk over all of it, to the head of each priority."""
+    await emit(store, *(intent(f"a{n}", route="a", priority=5) for n in range(LOOKED_AT)))
+    clock.forward(3600)
+    await emit(store, intent("a-urgent", route="a", priority=1))
+    stats = await store.queue_stats()
+    assert routes_of(stats) == [("a", LOOKED_AT + 1, 3600)]
+    urgent, background = stats.priorities
+    assert (urgent.pending, urgent.oldest_pending_us) == (1, None)
+    assert background.oldest_pending_us == stats.oldest_pending_us == 3600 * SECOND
+    await store.cancel_intents(["id-a0"])
+    urgent, _ = (await store.queue_stats()).priorities
+    assert urgent.oldest_pending_us == 0
+
+
 @over_a_restart
 async def test_routes_survive_a_restart(backend: Backend) -> None:
     store = await backend.open()
@@ -211,6 +298,7 @@ async def test_routes_survive_a_restart(backend: Backend) -> None:
     await store.close()
     store = await backend.open()
     await asyncio.wait_for(store.wait_intents(None, ("b",)), 5)
+    assert routes_of(await store.queue_stats()) == [("a", 1, 0), ("b", 1, 0)]
     assert names(await claim(store, "b")) == ["b"]
     assert names(await claim(store)) == ["a"]
     await store.close()

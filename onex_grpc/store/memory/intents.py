@@ -17,6 +17,7 @@ from onex_grpc.store.queue_rules import (
     vanished,
     wanted_routes,
 )
+from onex_grpc.store.tally import count_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -50,7 +51,7 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
             payload=intent.payload,
         )
         tx.put(tx.tables.intent_ids, intent.intent_id, sequence)
-        _count(tx, IntentState.PENDING, intent.priority, 1)
+        _count(tx, IntentState.PENDING, row, 1)
         tx.put(tx.tables.queue, sequence, row)
         tx.changes.emitted(intent.route)
 
@@ -83,7 +84,7 @@ def claim(
     ]
     for row in taken:
         tx.put(tx.tables.queue, row.sequence, row)
-        _move(tx, IntentState.PENDING, IntentState.IN_FLIGHT, row.priority)
+        _move(tx, IntentState.PENDING, IntentState.IN_FLIGHT, row)
     if taken:
         tx.changes.due(visible_us)
     if len(taken) < limit:
@@ -114,7 +115,7 @@ def fail(tx: Transaction, token: str, error: bytes, retry_in_us: int | None) -> 
         last_error=error,
     )
     tx.put(tx.tables.queue, row.sequence, waiting)
-    _move(tx, IntentState.IN_FLIGHT, IntentState.PENDING, row.priority)
+    _move(tx, IntentState.IN_FLIGHT, IntentState.PENDING, row)
     tx.changes.due(again_us)
     return IntentState.PENDING
 
@@ -136,7 +137,7 @@ def release(tx: Transaction, claim_tokens: Sequence[str]) -> None:
         row = _held(tx, token)
         if row is not None:
             _make_ready(tx, replace(row, attempts=row.attempts - 1))
-            _move(tx, IntentState.IN_FLIGHT, IntentState.PENDING, row.priority)
+            _move(tx, IntentState.IN_FLIGHT, IntentState.PENDING, row)
 
 
 def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
@@ -158,7 +159,7 @@ def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
         # Not as it stood at first: one that ends before it may have let it go.
         now = tx.tables.queue[row.sequence]
         _finish(tx, replace(now, stage=Stage.CANCELLED, timed_us=tx.now_us))
-        _move(tx, IntentState.PENDING, IntentState.CANCELLED, row.priority)
+        _move(tx, IntentState.PENDING, IntentState.CANCELLED, row)
     return len(waiting)
 
 
@@ -188,19 +189,19 @@ def _redrive(tx: Transaction, dead: Sequence[Intent]) -> int:
         )
         tx.remove(tx.tables.finished, row.sequence)
         tx.put(tx.tables.queue, row.sequence, again)
-        _move(tx, IntentState.DEAD, IntentState.PENDING, row.priority)
+        _move(tx, IntentState.DEAD, IntentState.PENDING, row)
         tx.changes.emitted(row.route)
     return len(dead)
 
 
-def _count(tx: Transaction, state: IntentState, priority: int, count: int) -> None:
-    key = (state.value, priority)
+def _count(tx: Transaction, state: IntentState, row: Intent, count: int) -> None:
+    key = count_key(state, row.priority, row.route)
     tx.put(tx.tables.tally, key, tx.tables.tally.get(key, 0) + count)
 
 
-def _move(tx: Transaction, before: IntentState, after: IntentState, priority: int) -> None:
-    _count(tx, before, priority, -1)
-    _count(tx, after, priority, 1)
+def _move(tx: Transaction, before: IntentState, after: IntentState, row: Intent) -> None:
+    _count(tx, before, row, -1)
+    _count(tx, after, row, 1)
 
 
 def _promote_due(tx: Transaction) -> None:
@@ -218,7 +219,7 @@ def _try_again(tx: Transaction, row: Intent) -> None:
         _bury(tx, row, vanished(row.attempts))
     else:
         _make_ready(tx, row)
-        _move(tx, IntentState.IN_FLIGHT, IntentState.PENDING, row.priority)
+        _move(tx, IntentState.IN_FLIGHT, IntentState.PENDING, row)
 
 
 def _make_ready(tx: Transaction, row: Intent) -> None:
@@ -231,13 +232,13 @@ def _complete(tx: Transaction, token: str) -> bool:
     if row is None:
         return False
     _finish(tx, replace(row, stage=Stage.COMPLETED, timed_us=tx.now_us))
-    _move(tx, IntentState.IN_FLIGHT, IntentState.COMPLETED, row.priority)
+    _move(tx, IntentState.IN_FLIGHT, IntentState.COMPLETED, row)
     return True
 
 
 def _bury(tx: Transaction, row: Intent, error: bytes) -> None:
     _finish(tx, replace(row, stage=Stage.DEAD, last_error=error, timed_us=tx.now_us))
-    _move(tx, IntentState.IN_FLIGHT, IntentState.DEAD, row.priority)
+    _move(tx, IntentState.IN_FLIGHT, IntentState.DEAD, row)
 
 
 def _finish(tx: Transaction, row: Intent) -> None:

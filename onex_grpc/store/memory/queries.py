@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from heapq import nsmallest
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -20,9 +21,10 @@ from onex_grpc.store.model import (
     StoredEvent,
     StoredIntent,
 )
+from onex_grpc.store.queue_rules import LOOKED_AT, looked_at_of_each
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from onex_grpc.store.lease_rules import LeaseRow
     from onex_grpc.store.memory.tables import Intent, Tables
@@ -84,18 +86,38 @@ def intents(tables: Tables, state: IntentState, after: int, limit: int) -> Seque
 
 def queue_stats(tables: Tables, now_us: int) -> QueueStats:
     """The figures of the queue."""
-    waiting = [row for row in tables.queue.values() if _SHOWN[row.stage] is IntentState.PENDING]
-    first: dict[tuple[int, str], Intent] = {}
-    for row in sorted(waiting, key=lambda row: (row.rank_us, row.sequence), reverse=True):
+    counts = [(*key, count) for key, count in tables.tally.items()]
+    rows = list(tables.queue.values())
+    ready: dict[str, list[Intent]] = {}
+    for row in rows:
         if row.stage is Stage.READY:
-            # The one that is served first, as the others find it without looking at all.
-            first[row.priority, row.route] = row
-    since: dict[int, int | None] = {}
-    for row in (*first.values(), *(row for row in waiting if row.stage is not Stage.READY)):
-        known = since.get(row.priority)
-        since[row.priority] = min(row.created_us, known or row.created_us)
-    rows = [(*key, count) for key, count in tables.tally.items()]
-    return tally.queue_stats(rows, since, now_us)
+            ready.setdefault(row.route, []).append(row)
+    share = looked_at_of_each(len(tally.pending_routes(counts)))
+    timed = (row for row in rows if row.stage in (Stage.SCHEDULED, Stage.IN_FLIGHT))
+    ordered = (row for row in rows if row.order_key)
+    looked_at = (
+        *chain.from_iterable(nsmallest(share, each, key=_by_rank) for each in ready.values()),
+        *_staying(Stage.SCHEDULED, nsmallest(LOOKED_AT, timed, key=_by_time)),
+        *_staying(Stage.BLOCKED, nsmallest(LOOKED_AT, ordered, key=_by_order)),
+    )
+    oldest = [(row.route, row.priority, row.created_us) for row in looked_at]
+    return tally.queue_stats(counts, oldest, now_us)
+
+
+def _staying(stage: Stage, rows: Sequence[Intent]) -> Iterator[Intent]:
+    return (row for row in rows if row.stage is stage)
+
+
+def _by_rank(row: Intent) -> tuple[int, int]:
+    return row.rank_us, row.sequence
+
+
+def _by_time(row: Intent) -> tuple[int, int]:
+    return row.timed_us, row.sequence
+
+
+def _by_order(row: Intent) -> tuple[str, int]:
+    return row.order_key, row.sequence
 
 
 def events(tables: Tables, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:

@@ -95,7 +95,7 @@ class Tables:
     queue: dict[int, Intent] = field(default_factory=dict)
     finished: dict[int, Intent] = field(default_factory=dict)
     intent_ids: dict[str, int] = field(default_factory=dict)
-    tally: dict[tuple[int, int], int] = field(default_factory=dict)
+    tally: dict[tuple[int, int, str], int] = field(default_factory=dict)
     events: dict[tuple[str, str], StoredEvent] = field(default_factory=dict)
     topics: dict[str, list[StoredEvent]] = field(default_factory=dict)
     outcomes: dict[str, IdempotencyRecord] = field(default_factory=dict)

@@ -40,10 +40,10 @@ READY_ROUTES: Final = (
 PROMOTE: Final = "UPDATE intent SET state = 1, claim = '' WHERE seq = %s"
 CANCEL: Final = (
     "UPDATE intent SET state = 7, timed_us = %s "
-    "WHERE intent_id = ANY(%s) AND state IN (1, 2, 4) RETURNING order_key, priority"
+    "WHERE intent_id = ANY(%s) AND state IN (1, 2, 4) RETURNING order_key, priority, route"
 )
 SELECT_HELD: Final = (
-    "SELECT attempts, max_attempts, order_key, priority FROM intent "
+    "SELECT attempts, max_attempts, order_key, priority, route FROM intent "
     "WHERE seq = %s AND claim = %s AND state = 3 FOR UPDATE"
 )
 EXTEND: Final = (

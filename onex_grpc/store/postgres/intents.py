@@ -41,7 +41,7 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
     for intent in new:
         state = _BLOCKED if _has_earlier(tx, intent.order_key) else _READY
         tx.later().intents.append(_row(tx, intent, state))
-        tx.tally.add(IntentState.PENDING, intent.priority)
+        tx.tally.add(IntentState.PENDING, intent.priority, intent.route)
         tx.emit(intent.route)
 
 
@@ -62,7 +62,7 @@ def claim(
         rows = sorted(answers.take((nonce,)))
         tx.writes += len(rows)
         for row in rows:
-            tx.tally.move(IntentState.PENDING, IntentState.IN_FLIGHT, row[3])
+            tx.tally.move(IntentState.PENDING, IntentState.IN_FLIGHT, row[3], row[4])
         if rows:
             tx.changes.due(visible_us)
         if len(rows) < limit:
@@ -96,13 +96,13 @@ def fail(tx: Transaction, token: str, error: bytes, retry_in_us: int | None) -> 
     row = tx.row(sql.SELECT_HELD, (seq, nonce))
     if row is None:
         return None
-    attempts, max_attempts, order_key, priority = row
+    attempts, max_attempts, order_key, priority, route = row
     if retry_in_us is None or attempts >= max_attempts:
         _bury(tx, seq, error, order_key, priority)
         return IntentState.DEAD
     again_us = tx.now_us + max(0, retry_in_us)
     tx.write(sql.RETRY, (again_us, rank_us(priority, again_us), error, seq))
-    tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
+    tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority, route)
     tx.changes.due(again_us)
     tx.all_promoted = tx.all_promoted and again_us > tx.now_us
     return IntentState.PENDING
@@ -121,7 +121,7 @@ def release(tx: Transaction, claim_tokens: Sequence[str]) -> None:
     """Gives claims back; the attempt does not count."""
     for token in claim_tokens:
         for priority, route in tx.write_rows(sql.GIVE_BACK, parse_claim(token)):
-            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
+            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority, route)
             tx.emit(route)
 
 
@@ -136,17 +136,17 @@ def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
             _bury(tx, seq, vanished(attempts), order_key, priority)
         else:
             tx.write(sql.PROMOTE, (seq,))
-            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
+            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority, route)
             tx.emit(route)
 
 
 def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
     """Ends intents that nobody has taken; returns how many."""
     cancelled = tx.write_rows(sql.CANCEL, (tx.now_us, list(intent_ids)))
-    for _, priority in cancelled:
-        tx.tally.move(IntentState.PENDING, IntentState.CANCELLED, priority)
-    tx.lock_orders(order_key for order_key, _ in cancelled)
-    for order_key in sorted({order_key for order_key, _ in cancelled}):
+    for _, priority, route in cancelled:
+        tx.tally.move(IntentState.PENDING, IntentState.CANCELLED, priority, route)
+    tx.lock_orders(order_key for order_key, _, _ in cancelled)
+    for order_key in sorted({order_key for order_key, _, _ in cancelled}):
         _unblock(tx, order_key)
     return len(cancelled)
 
@@ -166,7 +166,7 @@ def _redrive(tx: Transaction, dead: Sequence[Row]) -> int:
     for seq, order_key, priority, route in dead:
         state = _BLOCKED if _has_earlier(tx, order_key) else _READY
         tx.write(sql.REDRIVE, (state, rank_us(priority, tx.now_us), seq))
-        tx.tally.move(IntentState.DEAD, IntentState.PENDING, priority)
+        tx.tally.move(IntentState.DEAD, IntentState.PENDING, priority, route)
         tx.emit(route)
     return len(dead)
 
@@ -188,7 +188,7 @@ def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
 
 
 def _claimed(row: Row, visible_us: int) -> ClaimedIntent:
-    nonce, _, seq, _, intent_id, attempts, max_attempts, payload, traceparent, redrives = row
+    nonce, _, seq, _, _, intent_id, attempts, max_attempts, payload, traceparent, redrives = row
     return ClaimedIntent(
         intent_id=intent_id,
         claim_token=claim_token(seq, nonce),
@@ -250,7 +250,7 @@ def _promote_due(tx: Transaction, limit: int) -> None:
             tx.write(sql.PROMOTE, (seq,))
             tx.emit(route)
             if state == _IN_FLIGHT:
-                tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
+                tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority, route)
 
 
 def _bury(tx: Transaction, seq: int, error: bytes, order_key: str, priority: int) -> None:

@@ -93,8 +93,8 @@ _OF_WANTED: Final = (
     "UPDATE intent SET state = 3, attempts = attempts + 1, claim = (%b::text[])[dealt.turn], "
     "worker = (%b::text[])[dealt.turn], timed_us = (%b::bigint[])[dealt.turn] "
     "FROM dealt WHERE intent.seq = dealt.seq "
-    "RETURNING claim, rank_us, intent.seq, priority, intent_id, attempts, max_attempts, payload, "
-    "traceparent, redrives"
+    "RETURNING claim, rank_us, intent.seq, priority, route, intent_id, attempts, max_attempts, "
+    "payload, traceparent, redrives"
 )
 _COUNT: Final = "count (most) AS MATERIALIZED (SELECT %b::bigint)"
 _WANTED: Final = "wanted (route) AS MATERIALIZED (SELECT * FROM unnest(%b::text[]))"

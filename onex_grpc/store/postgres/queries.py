@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onex_grpc.store import tally
 from onex_grpc.store.keys import WORKFLOW_PREFIX, workflow_key
 from onex_grpc.store.model import (
     Guard,
     IdempotencyRecord,
     IntentState,
     OpenWork,
-    QueueStats,
     RecordedAction,
     StateRow,
     StoredEvent,
     StoredIntent,
 )
 from onex_grpc.store.postgres.actions import SELECT_ACTION
-from onex_grpc.store.postgres.intent_sql import READY_ROUTES
 from onex_grpc.store.postgres.known import SELECT_LEASE, lease_of
 from onex_grpc.store.postgres.leases import SELECT_VERSION
 from onex_grpc.store.postgres.outcomes import SELECT_OUTCOME
@@ -54,20 +51,6 @@ _OPEN_WORK: Final = (
     "ON w.workflow_id = substr(s.key, %s::integer) AND s.key = %s || w.workflow_id "
     "WHERE s.open AND s.key >= %s AND s.key < %s ORDER BY s.key"
 )
-# Of those of a route that are ready the first is what will be served first.
-_AGES: Final = (
-    "SELECT state::integer, priority::integer, n, CASE WHEN state = 1 AND n > 0 THEN least("
-    "(SELECT min(first.created_us) FROM wanted CROSS JOIN LATERAL (SELECT i.created_us "
-    "FROM intent i WHERE i.state = 1 AND i.route = wanted.route "
-    "AND i.priority = counted.priority ORDER BY rank_us, seq LIMIT 1) AS first), "
-    "(SELECT min(created_us) FROM intent i "
-    "WHERE i.state IN (2, 3) AND i.state = 2 AND i.priority = counted.priority), "
-    "(SELECT min(created_us) FROM intent i "
-    "WHERE i.order_key <> '' AND i.state < 5 AND i.state = 4 AND i.priority = counted.priority)"
-    ") END FROM (SELECT state, priority, sum(count)::bigint AS n FROM tally "
-    "GROUP BY state, priority) AS counted"
-)
-_FIGURES: Final = " ".join(("WITH RECURSIVE", READY_ROUTES, _AGES))
 
 
 def lease(session: Session, workflow_id: str) -> tuple[LeaseRow | None, int, int]:
@@ -126,14 +109,6 @@ def intents(session: Session, state: IntentState, after: int, limit: int) -> Seq
     return [
         StoredIntent(seq, payload, state, attempts, error) for seq, payload, attempts, error in rows
     ]
-
-
-def queue_stats(session: Session) -> QueueStats:
-    """The figures of the queue, in the time that its waits and blocked intents take."""
-    # One statement, so that all figures are of the same moment.
-    rows = session.rows(_FIGURES)
-    since = {priority: at for state, priority, _, at in rows if state == IntentState.PENDING}
-    return tally.queue_stats([row[:3] for row in rows], since, session.now_us())
 
 
 def events(session: Session, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:

@@ -31,9 +31,10 @@ _RECONNECT_SECONDS: Final = 0.25
 # Two writers with one slot wait for each other's commits; more slots are more rows to add up.
 _TALLY_SLOTS: Final = 16
 _COUNT: Final = (
-    "INSERT INTO tally (slot, state, priority, count) "
-    "SELECT %s, unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::bigint[]) "
-    "ON CONFLICT (slot, state, priority) DO UPDATE SET count = tally.count + excluded.count"
+    "INSERT INTO tally (slot, state, priority, route, count) SELECT %s, unnest(%s::bigint[]), "
+    "unnest(%s::bigint[]), unnest(%s::text[]), unnest(%s::bigint[]) "
+    "ON CONFLICT (slot, state, priority, route) DO UPDATE "
+    "SET count = tally.count + excluded.count"
 )
 
 
@@ -179,9 +180,8 @@ class PostgresRunner:
         tx.flush()
         exchange = self._exchange
         if counted := tx.tally.rows():
-            states, priorities, counts = zip(*counted, strict=True)
-            slot = exchange.backend_pid % _TALLY_SLOTS
-            exchange.execute(_COUNT, (slot, list(states), list(priorities), list(counts)))
+            columns = [list(column) for column in zip(*counted, strict=True)]
+            exchange.execute(_COUNT, (exchange.backend_pid % _TALLY_SLOTS, *columns))
         keep = self._clock.keep()
         if tx.writes and keep is not None:
             # The last statement, since all writers want this row now and then.

@@ -19,6 +19,7 @@ from onex_grpc.store.postgres import (
     outcomes,
     purging,
     queries,
+    queue_figures,
     registry,
     states,
     trail,
@@ -321,7 +322,7 @@ class PostgresStore(Replicas):
         return await self._reader.read(lambda c: queries.intents(c, state, after, limit))
 
     async def queue_stats(self) -> QueueStats:
-        return await self._reader.read(lambda c: queries.queue_stats(c))
+        return await self._reader.read(lambda c: queue_figures.queue_stats(c))
 
     async def wait_intents(self, timeout: float | None, accepts: Collection[str] = ()) -> None:
         await self._wakeups.intents(timeout, accepts)

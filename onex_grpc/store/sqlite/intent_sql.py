@@ -31,8 +31,8 @@ PROMOTE: Final = "UPDATE intent SET state = 1, claim = '' WHERE seq = ?"
 _CLAIM: Final = (
     "UPDATE intent SET state = 3, attempts = attempts + 1, claim = ?, worker = ?, timed_us = ? "
     "WHERE seq IN ({}) "
-    "RETURNING rank_us, seq, priority, intent_id, attempts, max_attempts, payload, traceparent, "
-    "redrives"
+    "RETURNING rank_us, seq, priority, route, intent_id, attempts, max_attempts, payload, "
+    "traceparent, redrives"
 )
 # Of each route in the list, which is JSON, as many as it shall claim in all.
 CLAIM_OF_MANY: Final = _CLAIM.format(
@@ -55,10 +55,10 @@ READY_ROUTES: Final = (
 )
 CANCEL: Final = (
     "UPDATE intent SET state = 7, timed_us = ? "
-    "WHERE intent_id = ? AND state IN (1, 2, 4) RETURNING order_key, priority"
+    "WHERE intent_id = ? AND state IN (1, 2, 4) RETURNING order_key, priority, route"
 )
 SELECT_HELD: Final = (
-    "SELECT attempts, max_attempts, order_key, priority FROM intent "
+    "SELECT attempts, max_attempts, order_key, priority, route FROM intent "
     "WHERE seq = ? AND claim = ? AND state = 3"
 )
 COMPLETE: Final = (

@@ -43,7 +43,7 @@ def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
             raise
         raise ids_in_use(new) from error
     for intent in new:
-        tx.tally.add(IntentState.PENDING, intent.priority)
+        tx.tally.add(IntentState.PENDING, intent.priority, intent.route)
         tx.changes.emitted(intent.route)
 
 
@@ -58,7 +58,7 @@ def claim(
     nonce = random_hex(8)
     rows = _take(tx, (nonce, worker, visible_us), _candidates(tx, accepts), limit)
     for row in rows:
-        tx.tally.move(IntentState.PENDING, IntentState.IN_FLIGHT, row[2])
+        tx.tally.move(IntentState.PENDING, IntentState.IN_FLIGHT, row[2], row[3])
     if rows:
         tx.changes.due(visible_us)
     if len(rows) < limit:
@@ -75,7 +75,7 @@ def claim(
             visible_us=visible_us,
             redrives=redrives,
         )
-        for _, seq, _, intent_id, attempts, max_attempts, payload, traceparent, redrives in rows
+        for _, seq, _, _, intent_id, attempts, max_attempts, payload, traceparent, redrives in rows
     ]
 
 
@@ -90,13 +90,13 @@ def fail(tx: Transaction, token: str, error: bytes, retry_in_us: int | None) -> 
     row = tx.execute(sql.SELECT_HELD, (seq, nonce)).fetchone()
     if row is None:
         return None
-    attempts, max_attempts, order_key, priority = row
+    attempts, max_attempts, order_key, priority, route = row
     if retry_in_us is None or attempts >= max_attempts:
         _bury(tx, seq, error, order_key, priority)
         return IntentState.DEAD
     again_us = tx.now_us + max(0, retry_in_us)
     tx.execute(sql.RETRY, (again_us, rank_us(priority, again_us), error, seq))
-    tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
+    tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority, route)
     tx.changes.due(again_us)
     return IntentState.PENDING
 
@@ -118,7 +118,7 @@ def release(tx: Transaction, claim_tokens: Sequence[str]) -> None:
     for token in claim_tokens:
         freed: list[Row] = tx.execute(sql.GIVE_BACK, parse_claim(token)).fetchall()
         for priority, route in freed:
-            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
+            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority, route)
             tx.changes.emitted(route)
 
 
@@ -133,7 +133,7 @@ def take_back(tx: Transaction, worker: str, keep: Sequence[str]) -> None:
             _bury(tx, seq, vanished(attempts), order_key, priority)
         else:
             tx.execute(sql.PROMOTE, (seq,))
-            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
+            tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority, route)
             tx.changes.emitted(route)
 
 
@@ -142,8 +142,8 @@ def cancel(tx: Transaction, intent_ids: Sequence[str]) -> int:
     cancelled = 0
     for intent_id in intent_ids:
         rows: list[Row] = tx.execute(sql.CANCEL, (tx.now_us, intent_id)).fetchall()
-        for order_key, priority in rows:
-            tx.tally.move(IntentState.PENDING, IntentState.CANCELLED, priority)
+        for order_key, priority, route in rows:
+            tx.tally.move(IntentState.PENDING, IntentState.CANCELLED, priority, route)
             _unblock(tx, order_key)
         cancelled += len(rows)
     return cancelled
@@ -164,7 +164,7 @@ def _redrive(tx: Transaction, dead: Sequence[Row]) -> int:
     for seq, order_key, priority, route in dead:
         state = _BLOCKED if _has_earlier(tx, order_key) else _READY
         tx.execute(sql.REDRIVE, (state, rank_us(priority, tx.now_us), seq))
-        tx.tally.move(IntentState.DEAD, IntentState.PENDING, priority)
+        tx.tally.move(IntentState.DEAD, IntentState.PENDING, priority, route)
         tx.changes.emitted(route)
     return len(dead)
 
@@ -221,7 +221,7 @@ def _promote_due(tx: Transaction, limit: int) -> None:
             tx.execute(sql.PROMOTE, (seq,))
             tx.changes.emitted(route)
             if state == _IN_FLIGHT:
-                tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority)
+                tx.tally.move(IntentState.IN_FLIGHT, IntentState.PENDING, priority, route)
 
 
 def _complete(tx: Transaction, token: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onex_grpc.store import tally
 from onex_grpc.store.keys import WORKFLOW_PREFIX, workflow_key
 from onex_grpc.store.lease_rules import LeaseRow
 from onex_grpc.store.model import (
@@ -12,14 +11,12 @@ from onex_grpc.store.model import (
     IdempotencyRecord,
     IntentState,
     OpenWork,
-    QueueStats,
     RecordedAction,
     StateRow,
     StoredEvent,
     StoredIntent,
 )
 from onex_grpc.store.sqlite.actions import SELECT_ACTION
-from onex_grpc.store.sqlite.intent_sql import READY_ROUTES
 from onex_grpc.store.sqlite.leases import SELECT_LEASE, SELECT_VERSION
 from onex_grpc.store.sqlite.outcomes import SELECT_OUTCOME
 
@@ -48,17 +45,6 @@ OPEN_WORK: Final = (
     "LEFT JOIN workflow w ON s.key = ? || w.workflow_id AND w.workflow_id = substr(s.key, ?) "
     "WHERE s.open = 1 AND s.key >= ? AND s.key < ? ORDER BY s.key"
 )
-COUNTS: Final = "SELECT state, priority, count FROM tally"
-# Of those of a route that are ready the first is what will be served first.
-_LONGEST: Final = (
-    "SELECT min(created_us) FROM ({}) AS ready JOIN intent ON seq = ("
-    "SELECT seq FROM intent WHERE state = 1 AND route = ready.route AND priority = ?1 "
-    "ORDER BY rank_us, seq LIMIT 1) UNION ALL "
-    "SELECT min(created_us) FROM intent WHERE state IN (2, 3) AND state = 2 AND priority = ?1 "
-    "UNION ALL SELECT min(created_us) FROM intent "
-    "WHERE order_key <> '' AND state < 5 AND state = 4 AND priority = ?1"
-)
-LONGEST: Final = _LONGEST.format(READY_ROUTES)
 _PAGE: Final = (
     "SELECT seq, payload, attempts, last_error FROM intent "
     "WHERE seq IN (SELECT seq FROM ({}) ORDER BY seq LIMIT ?2) ORDER BY seq"
@@ -120,22 +106,6 @@ def intents(
     return [
         StoredIntent(seq, payload, state, attempts, error) for seq, payload, attempts, error in rows
     ]
-
-
-def queue_stats(connection: apsw.Connection, now_us: int) -> QueueStats:
-    """The figures of the queue, in the time that its waits and blocked intents take."""
-    # One transaction, so that all figures are of the same moment.
-    with connection:
-        rows: list[Row] = connection.execute(COUNTS).fetchall()
-        pending = [priority for state, priority, count in rows if state == 1 and count]
-        since = {
-            priority: min(
-                (at for (at,) in connection.execute(LONGEST, (priority,)) if at is not None),
-                default=None,
-            )
-            for priority in pending
-        }
-    return tally.queue_stats(rows, since, now_us)
 
 
 def _each(state: IntentState, statement: str) -> str:

@@ -20,6 +20,7 @@ from onex_grpc.store.sqlite import (
     outcomes,
     purging,
     queries,
+    queue_figures,
     registry,
     states,
     trail,
@@ -255,7 +256,7 @@ class SqliteStore(SingleProcess):
 
     async def queue_stats(self) -> QueueStats:
         now_us = self._clock.peek()
-        return await self._reader.list(lambda c: queries.queue_stats(c, now_us))
+        return await self._reader.list(lambda c: queue_figures.queue_stats(c, now_us))
 
     async def wait_intents(self, timeout: float | None, accepts: Collection[str] = ()) -> None:
         await self._wakeups.intents(timeout, accepts)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 CLOCK_LAG_US: Final = 100_000
 
 _COUNT: Final = (
-    "INSERT INTO tally (state, priority, count) VALUES (?, ?, ?) "
-    "ON CONFLICT (state, priority) DO UPDATE SET count = count + excluded.count"
+    "INSERT INTO tally (state, priority, route, count) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (state, priority, route) DO UPDATE SET count = count + excluded.count"
 )
 
 # A row as SQLite gives it; the statement beside it says which types its columns have.
