@@ -9,8 +9,11 @@ from onex.v1 import error_pb2, intent_pb2, intent_pb2_grpc
 from onex_grpc.errors import ContractValidationError, Violation
 from onex_grpc.intent.cancelling import cancel
 from onex_grpc.intent.claims import ClaimLedger
+from onex_grpc.intent.connected import ConnectedWorkers
+from onex_grpc.intent.figures import queue_figures
 from onex_grpc.intent.stream import WorkerStream
-from onex_grpc.store.model import IntentState, PriorityStats, StoredIntent
+from onex_grpc.intent.unserved import UnservedRoutes
+from onex_grpc.store.model import IntentState, StoredIntent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -51,6 +54,8 @@ class IntentQueue(intent_pb2_grpc.IntentQueueServiceServicer):
         self._draining = draining or asyncio.Event().wait
         self._visibility_us = round(visibility * 1_000_000)
         self._ledger = ClaimLedger()
+        self._connected = ConnectedWorkers()
+        self._unserved = UnservedRoutes()
         self._find_emitted = find_emitted
 
     async def TakeIntents(
@@ -59,7 +64,7 @@ class IntentQueue(intent_pb2_grpc.IntentQueueServiceServicer):
         context: object,
     ) -> AsyncIterator[intent_pb2.TakeIntentsResponse]:
         """Pushes intents as the worker gives credit, and settles its reports."""
-        stream = WorkerStream(self._store, self._ledger, self._visibility_us)
+        stream = WorkerStream(self._store, self._ledger, self._connected, self._visibility_us)
         responses = stream.run(request_iterator, self._draining)
         try:
             async for response in responses:
@@ -105,30 +110,10 @@ class IntentQueue(intent_pb2_grpc.IntentQueueServiceServicer):
     async def GetQueueStats(
         self, request: intent_pb2.GetQueueStatsRequest, context: object
     ) -> intent_pb2.GetQueueStatsResponse:
-        """The figures of the queue."""
-        stats = await self._store.queue_stats()
-        response = intent_pb2.GetQueueStatsResponse(
-            pending=stats.pending,
-            in_flight=stats.in_flight,
-            completed=stats.completed,
-            dead=stats.dead,
-            cancelled=stats.cancelled,
-            priorities=[_priority(row) for row in stats.priorities],
-        )
-        if stats.oldest_pending_us is not None:
-            response.oldest_pending_age.FromMicroseconds(stats.oldest_pending_us)
-        return response
-
-
-def _priority(row: PriorityStats) -> intent_pb2.PriorityStats:
-    stats = intent_pb2.PriorityStats(
-        priority=intent_pb2.IntentPriority.ValueType(row.priority),
-        pending=row.pending,
-        in_flight=row.in_flight,
-    )
-    if row.oldest_pending_us is not None:
-        stats.oldest_pending_age.FromMicroseconds(row.oldest_pending_us)
-    return stats
+        """The figures of the queue, and which workers there are for what waits."""
+        figures = queue_figures(await self._store.queue_stats(), self._connected)
+        self._unserved.look(figures)
+        return figures
 
 
 def _position(page_token: str) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Sequence,
     )
 
+    from onex_grpc.intent.connected import ConnectedWorkers
     from onex_grpc.store.model import ClaimedIntent
     from onex_grpc.store.protocol import IntentStore
 
@@ -34,9 +35,16 @@ class WorkerStream:
     Three tasks share it: one hears the worker, one claims and delivers, one settles reports.
     """
 
-    def __init__(self, store: IntentStore, ledger: ClaimLedger, visibility_us: int) -> None:
+    def __init__(
+        self,
+        store: IntentStore,
+        ledger: ClaimLedger,
+        connected: ConnectedWorkers,
+        visibility_us: int,
+    ) -> None:
         self._store = store
         self._ledger = ledger
+        self._connected = connected
         self._visibility_us = visibility_us
         self._worker = ""
         self._accepts: frozenset[str] = frozenset()
@@ -60,8 +68,9 @@ class WorkerStream:
             await self._greet(requests)
             work = (partial(self._hear, requests), self._deliver, self._settle)
             tasks += [asyncio.create_task(self._guarded(part)) for part in work]
-            while (response := await self._out.get()) is not None:
-                yield response
+            with self._connected.joined(self._worker, self._accepts):
+                while (response := await self._out.get()) is not None:
+                    yield response
             if self._error is not None:
                 raise self._error
         finally:

@@ -837,7 +837,10 @@ class PriorityStats(_message.Message):
     """in_flight is with workers."""
     @_builtins.property
     def oldest_pending_age(self) -> _duration_pb2.Duration:
-        """oldest_pending_age is how long the pending intent that is served first has been there; absent where none waits."""
+        """oldest_pending_age is how long the one that has waited longest has been there, of those that are looked at: the
+        first 5000 to be served, shared among the routes, 5000 that wait for a time, and 5000 that wait for an earlier one
+        of their order_key. Absent where none of these has the priority.
+        """
 
     def __init__(
         self,
@@ -854,6 +857,44 @@ class PriorityStats(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PriorityStats: _TypeAlias = PriorityStats  # noqa: Y015
+
+@_typing.final
+class RouteStats(_message.Message):
+    """RouteStats are the figures of the pending intents of one route."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTE_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    OLDEST_PENDING_AGE_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    route: _builtins.str
+    """route is as in TakeIntentsHello.accepts; empty for intents that any worker may take."""
+    pending: _builtins.int
+    """pending waits to be taken, or for its next attempt, or for an earlier one of its order_key."""
+    workers: _builtins.int
+    """workers is how many workers that take this route are connected to the process that answers: each counts once, by its
+    name, and one that names no routes takes all. 0 beside an age that grows: nobody can execute these.
+    """
+    @_builtins.property
+    def oldest_pending_age(self) -> _duration_pb2.Duration:
+        """oldest_pending_age is as in PriorityStats; absent where none of those that are looked at is of this route."""
+
+    def __init__(
+        self,
+        *,
+        route: _builtins.str = ...,
+        pending: _builtins.int = ...,
+        oldest_pending_age: _duration_pb2.Duration | None = ...,
+        workers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_pending_age", b"oldest_pending_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["oldest_pending_age", b"oldest_pending_age", "pending", b"pending", "route", b"route", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteStats: _TypeAlias = RouteStats  # noqa: Y015
 
 @_typing.final
 class GetQueueStatsRequest(_message.Message):
@@ -885,6 +926,7 @@ class GetQueueStatsResponse(_message.Message):
     OLDEST_PENDING_AGE_FIELD_NUMBER: _builtins.int
     CANCELLED_FIELD_NUMBER: _builtins.int
     PRIORITIES_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
     pending: _builtins.int
     """pending waits to be taken or for its next attempt."""
     in_flight: _builtins.int
@@ -897,11 +939,17 @@ class GetQueueStatsResponse(_message.Message):
     """cancelled was given up before it was taken."""
     @_builtins.property
     def oldest_pending_age(self) -> _duration_pb2.Duration:
-        """oldest_pending_age is the highest of the priorities; absent where none waits."""
+        """oldest_pending_age is the highest of the priorities; absent where none waits. In a queue that is longer than what is
+        looked at, one that was not tried yet may wait up to ten minutes longer: so much is the most urgent priority ahead.
+        """
 
     @_builtins.property
     def priorities(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriorityStats]:
         """priorities are those of which anything is unfinished, the most urgent first."""
+
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteStats]:
+        """routes are those on which anything is pending, the longest-waiting first; 1000 at most."""
 
     def __init__(
         self,
@@ -913,10 +961,11 @@ class GetQueueStatsResponse(_message.Message):
         oldest_pending_age: _duration_pb2.Duration | None = ...,
         cancelled: _builtins.int = ...,
         priorities: _abc.Iterable[Global___PriorityStats] | None = ...,
+        routes: _abc.Iterable[Global___RouteStats] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_pending_age", b"oldest_pending_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "completed", b"completed", "dead", b"dead", "in_flight", b"in_flight", "oldest_pending_age", b"oldest_pending_age", "pending", b"pending", "priorities", b"priorities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "completed", b"completed", "dead", b"dead", "in_flight", b"in_flight", "oldest_pending_age", b"oldest_pending_age", "pending", b"pending", "priorities", b"priorities", "routes", b"routes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +27,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await opened.close()
 
 
-async def emit(store: Store, *names: str) -> None:
+async def emit(store: Store, *names: str, routes: Sequence[str] = ()) -> None:
     intents = []
     for number, name in enumerate(names):
         intent = intent_pb2.ModelIntent(
@@ -45,6 +45,7 @@ async def emit(store: Store, *names: str) -> None:
                 payload=intent.SerializeToString(),
                 correlation_id="c",
                 traceparent=TRACE,
+                route=routes[number] if routes else "",
             )
         )
     await store.commit(Commit("k", Exact(0), b"", "t", intents=intents))
@@ -53,9 +54,15 @@ async def emit(store: Store, *names: str) -> None:
 class Worker:
     """A worker's end of one stream."""
 
-    def __init__(self, queue: IntentQueue, *held: str) -> None:
+    def __init__(
+        self,
+        queue: IntentQueue,
+        *held: str,
+        name: str = "effect/w",
+        accepts: Sequence[str] = (),
+    ) -> None:
         self._said: asyncio.Queue[Request | None] = asyncio.Queue()
-        hello = intent_pb2.TakeIntentsHello(worker="effect/w", held_claim_tokens=held)
+        hello = intent_pb2.TakeIntentsHello(worker=name, held_claim_tokens=held, accepts=accepts)
         self.say(Request(hello=hello))
         answers = queue.TakeIntents(self._requests(), None)
         self.answers: AsyncGenerator[intent_pb2.TakeIntentsResponse, None] = answers  # type: ignore[assignment]
@@ -142,6 +149,33 @@ async def test_stats_and_pages(store: Store) -> None:
         assert (normal.priority, normal.pending, normal.in_flight) == (3, 1, 0)
         assert not high.HasField("oldest_pending_age")
         assert normal.oldest_pending_age == stats.oldest_pending_age
+
+
+async def test_stats_tell_who_takes_what_waits(store: Store) -> None:
+    await emit(store, "a", "b", "c", routes=("target/log", "", "target/lgo"))
+    queue = IntentQueue(store)
+    takers = (
+        Worker(queue, accepts=("target/log", "target/files")),
+        Worker(queue, accepts=("target/log",)),
+        Worker(queue, name="effect/other"),
+    )
+    async with AsyncExitStack() as streams:
+        for taker in takers:
+            await streams.enter_async_context(aclosing(taker.answers))
+        # Each has said hello when it gets an intent.
+        for taker, given in zip(takers, ("a", "b", "c"), strict=True):
+            (delivery,) = await taker.take(1)
+            assert delivery.intent.intent_id == given
+            error = intent_pb2.TakeIntentsFail(claim_token=delivery.claim_token)
+            taker.say(Request(fail=error))
+            assert (await taker.settled()).status == intent_pb2.INTENT_STATUS_PENDING
+        stats = await queue.GetQueueStats(intent_pb2.GetQueueStatsRequest(), None)
+        told = {row.route: (row.pending, row.workers) for row in stats.routes}
+        # Two streams of one worker are one; who names no routes takes each of them.
+        assert told == {"target/log": (1, 2), "": (1, 2), "target/lgo": (1, 1)}
+        assert stats.routes[0].oldest_pending_age == stats.oldest_pending_age
+    stats = await queue.GetQueueStats(intent_pb2.GetQueueStatsRequest(), None)
+    assert [row.workers for row in stats.routes] == [0, 0, 0]
 
 
 async def test_waiting_intents_are_cancelled(store: Store) -> None:

@@ -154,3 +154,34 @@ async def test_a_route_that_is_none_is_refused(bench: QueueBench) -> None:
     await call.write(intent_pb2.TakeIntentsRequest(hello=hello))
     with pytest.raises(ContractValidationError, match=r"accepts\[0\]"):
         await call.read()
+
+
+async def test_a_route_that_nobody_accepts_is_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now_us = 1_700_000_000_000_000
+    store = await open_store("memory:", clock=lambda: now_us)
+    bench = QueueBench(store)
+
+    async def execute(given: intent_pb2.ModelIntent) -> None:
+        await asyncio.Event().wait()
+
+    async def told() -> list[str]:
+        caplog.clear()
+        await bench.stub.GetQueueStats(intent_pb2.GetQueueStatsRequest())
+        return [one.message for one in caplog.records if one.levelname == "WARNING"]
+
+    await bench.emit(intent("x", target="file"), intent("y", target="file"))
+    assert await told() == []
+    now_us += 61_000_000
+    async with bench.working(execute, in_flight=1, accepts=["target/files"]):
+        (warning,) = await told()
+        assert "'target/file', the oldest of 2 for 61 s" in warning
+        assert await told() == []
+    async with bench.working(execute, in_flight=1, accepts=["target/file"]):
+        await bench.until(lambda stats: stats.in_flight == 1)
+        assert await told() == []
+    await bench.until(lambda stats: stats.pending == 2 and not stats.routes[0].workers)
+    assert sum(one.levelname == "WARNING" for one in caplog.records) == 1
+    await bench.close()
+    await store.close()
