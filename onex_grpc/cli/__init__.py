@@ -20,6 +20,7 @@ _COMMANDS = LazyGroup(
         "backup": ("onex_grpc.cli.backup:backup", "Copy a node's SQLite store while it runs."),
         "restore": ("onex_grpc.cli.backup:restore", "Put a backup in the place of a store."),
         "nodes": ("onex_grpc.cli.nodes:nodes", "List who serves the nodes of a mesh, and where."),
+        "queue": ("onex_grpc.cli.queue:queue", "Show what waits in a reducer's queue of intents."),
         "health": ("onex_grpc.cli.health:health", "Ask a node's process how it is."),
     },
     name="onex",

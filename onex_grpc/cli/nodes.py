@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from onex.v1 import registry_pb2, registry_pb2_grpc
+from onex_grpc.cli.table import show_table
 from onex_grpc.contract.node import node_name
 from onex_grpc.rpc.client import Mesh
 from onex_grpc.serve.client_tls import client_tls
@@ -92,8 +93,4 @@ def _process(node: registry_pb2.RegisteredNode) -> Process:
 def _show(processes: Sequence[Process]) -> None:
     rows = [("NODE", "INSTANCE", "ADDRESS", "VERSION", "SINCE")]
     rows += [(p.node, p.instance or "-", p.address, p.version, p.since) for p in processes]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    # Not a rich table, which wraps and cuts what is wider than the screen: this is for grep, too.
-    for row in rows:
-        line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+    show_table(rows)
