@@ -34,11 +34,9 @@ async def onex_queue(folder: Path, *arguments: str) -> subprocess.CompletedProce
     )
 
 
-async def until(
-    queue: intent_pb2_grpc.IntentQueueServiceAsyncStub,
-    wanted: Callable[[intent_pb2.GetQueueStatsResponse], bool],
-) -> None:
+async def until(mesh: Mesh, wanted: Callable[[intent_pb2.GetQueueStatsResponse], bool]) -> None:
     """Returns when the figures of the queue are as wanted; they cannot be awaited."""
+    queue = mesh.stub(intent_pb2_grpc.IntentQueueServiceStub, "reducer")
     while True:
         if wanted(await queue.GetQueueStats(intent_pb2.GetQueueStatsRequest())):
             return
@@ -61,8 +59,7 @@ async def test_onex_queue_tells_what_waits_and_who_takes_it(tmp_path: Path) -> N
         await mesh.stub(reducer_pb2_grpc.ReducerNodeServiceStub, "reducer").ExecuteReduction(
             emission("a", misspelt, journal("one"), custom("fail 0"))
         )
-        queue = mesh.stub(intent_pb2_grpc.IntentQueueServiceStub, "reducer")
-        await until(queue, lambda stats: stats.completed == 2)
+        await until(mesh, lambda stats: stats.completed == 2)
         table, listed, asked, nobody, no_reducer = await asyncio.gather(
             onex_queue(tmp_path),
             onex_queue(tmp_path, "--node", "reducer/emitter", "--json"),
@@ -119,4 +116,4 @@ async def test_onex_queue_counts_workers_that_are_connected(tmp_path: Path) -> N
         call.cancel()
         (route,) = json.loads(shown.stdout)["routes"]
         assert (route["route"], route["pending"], route["workers"]) == (TEXT, 1, 1)
-        await until(queue, lambda stats: not stats.routes[0].workers)
+        await until(mesh, lambda stats: not stats.routes[0].workers)
