@@ -111,6 +111,22 @@ async def test_claim_of_a_store_that_vanishes_wakes_the_other(pair: tuple[Store,
     assert claims[0].attempt == 2
 
 
+async def test_a_time_is_told_although_a_sooner_one_is_about_to_come(
+    pair: tuple[Store, Store], rival: Rival, owner: str
+) -> None:
+    channel = Connector.parse("postgresql://", owner, "").channel
+    rival.autocommit = True
+    await pair[0].commit(change(0, intents=tuple(intent(name) for name in "abc")))
+    rival.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+    for visible in (SECOND // 2, 60 * SECOND, 61 * SECOND):
+        assert await pair[0].claim_intents("effect/v", 1, visible)
+    rival.execute("SELECT pg_notify(%s, 'end')", (channel,))
+    *due, end = [each.payload for each in rival.notifies(timeout=5, stop_after=3)]
+    # Who looks at the first time may do so before the second claim is visible; the third is later.
+    assert [each.partition(" ")[0] for each in due] == ["due", "due"]
+    assert end == "end"
+
+
 @pytest.mark.parametrize("topic", ["orders", "long" * 2000])
 async def test_events_of_one_store_wake_the_other(pair: tuple[Store, Store], topic: str) -> None:
     waiting = asyncio.ensure_future(pair[1].wait_events(topic, 0))

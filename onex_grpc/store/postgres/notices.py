@@ -31,6 +31,8 @@ _DUE: Final = "due "
 _DUE_TIME: Final = re.compile(_DUE + "([0-9]{1,18})")
 _TOPIC: Final = "topic "
 _WATCH: Final = "watch "
+# Who looks at the time announced last may do so before a commit of that moment is visible.
+_COMMIT_US: Final = 1_000_000
 # PostgreSQL refuses payloads of 8000 bytes and more.
 _TOPIC_BYTES: Final = 4000
 
@@ -75,7 +77,7 @@ class Announcer:
         """What a batch tells the others."""
         told = [_ready(tx.emitted)] if tx.emitted else []
         due_us = tx.changes.due_us
-        if due_us is not None and due_us > tx.now_us and self._is_sooner(due_us, tx.now_us):
+        if due_us is not None and due_us > tx.now_us and self._is_news(due_us, tx.now_us):
             # Those who have been told of an earlier time look then, and find this one.
             self._due_us = due_us
             told.append(f"{_DUE}{due_us}")
@@ -92,8 +94,9 @@ class Announcer:
         """Nobody may have heard what was announced last."""
         self._due_us = None
 
-    def _is_sooner(self, due_us: int, now_us: int) -> bool:
-        return self._due_us is None or self._due_us <= now_us or due_us < self._due_us
+    def _is_news(self, due_us: int, now_us: int) -> bool:
+        announced = self._due_us
+        return announced is None or announced <= now_us + _COMMIT_US or due_us < announced
 
 
 def _ready(routes: Collection[str]) -> str:
