@@ -88,10 +88,12 @@ class Roll:
 
     async def _follow(self) -> None:
         while True:
-            picture = self.latest = await self.read()
+            picture = await self.read()
             self._failures = 0
+            # First this process itself, so that who sees a node in a picture can have it called.
             for directory in self._directories:
                 await directory.take(picture.nodes)
+            self.latest = picture
             self._tried.set()
             self._changed.set()
             self._changed = asyncio.Event()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _PATIENCE: Final = 5.0
+_RESOLVE_SECONDS: Final = 2.0
 _MOST_REMEMBERED: Final = 10_000
 
 
@@ -51,7 +52,10 @@ class Directory:
         by_name: dict[str, set[str]] = defaultdict(set)
         for node in nodes:
             by_name[node_name(node.node)].add(node.address)
-        places = {name: await _place(addresses) for name, addresses in by_name.items()}
+        places = {name: min(addresses) for name, addresses in by_name.items()}
+        several = [name for name, addresses in by_name.items() if len(addresses) > 1]
+        found = await asyncio.gather(*(_place(by_name[name]) for name in several))
+        places.update(zip(several, found, strict=True))
         self.nodes = nodes
         self.told = True
         self._places = places
@@ -139,10 +143,9 @@ class Directory:
 
 
 async def _place(addresses: set[str]) -> str:
-    """The addresses as a channel takes them: gRPC has lists of IP addresses of one version only."""
-    if len(addresses) == 1:
-        return next(iter(addresses))
-    found = {at: await _resolve(at) for at in sorted(addresses)}
+    """Several addresses for one channel: gRPC has lists of IP addresses of one version only."""
+    listed = sorted(addresses)
+    found = dict(zip(listed, await asyncio.gather(*map(_resolve, listed)), strict=True))
     versions = {ip.version for ips in found.values() for ip, _ in ips}
     version = 4 if 4 in versions else 6
     form = "{}:{}" if version == 4 else "[{}]:{}"
@@ -167,9 +170,11 @@ async def _resolve(address: str) -> list[_Place]:
     except ValueError:
         pass
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, int(port), type=socket.SOCK_STREAM
-        )
-    except OSError:
+        # One that nobody answers for must not keep the other nodes from being found.
+        async with asyncio.timeout(_RESOLVE_SECONDS):
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host, int(port), type=socket.SOCK_STREAM
+            )
+    except (OSError, UnicodeError):
         return []
     return [(ipaddress.ip_address(place[4][0]), int(port)) for place in found]

@@ -228,10 +228,11 @@ async def test_a_picture_fits_into_a_message_whatever_nodes_say(tmp_path: Path) 
 async def test_who_is_registered_takes_no_room_from_calls(tmp_path: Path) -> None:
     async with House(tmp_path, settings="[limits]\nconcurrent_calls = 2\n") as house:
         await house.conductor()
-        workers = [await house.node("Worker"), await house.node("Worker")]
-        async with asyncio.timeout(20), Mesh({"orchestrator": house.registries[0]}) as mesh:
+        async with asyncio.timeout(30), Mesh({"orchestrator": house.registries[0]}) as mesh:
             stub = mesh.stub(registry_pb2_grpc.RegistryServiceStub, "orchestrator")
             watching = stub.WatchNodes(registry_pb2.WatchNodesRequest())
+            await watching.read()
+            workers = [await house.node("Worker"), await house.node("Worker")]
             async for picture in watching:
                 if len(picture.nodes) == 3:
                     break

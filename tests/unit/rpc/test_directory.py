@@ -16,6 +16,7 @@ from onex_grpc.errors import (
     TargetNotFoundError,
 )
 from onex_grpc.rpc import Mesh
+from onex_grpc.rpc import directory as directory_module
 from onex_grpc.rpc.directory import Directory
 from onex_grpc.rpc.places import Places
 
@@ -59,6 +60,9 @@ async def test_targets_are_found_by_name_and_only_nodes_by_kind() -> None:
         # A channel has addresses of one version; names that nobody knows are left out.
         ("[::2]:1,10.0.0.7:1", "10.0.0.7:1"),
         ("nobody.invalid:1,10.0.0.7:1", "10.0.0.7:1"),
+        # Nor do those that are no names keep others from being found.
+        ("a..b:1,10.0.0.7:1", "10.0.0.7:1"),
+        (f"{'x' * 70}:1,10.0.0.7:1", "10.0.0.7:1"),
         ("a-name:1", "a-name:1"),
     ],
 )
@@ -209,3 +213,20 @@ async def test_a_dropped_mesh_is_told_of() -> None:
     # And what it followed with has ended.
     async with asyncio.timeout(5):
         await asyncio.wait((following,))
+
+
+async def test_a_name_that_resolves_slowly_delays_nobody_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def never(*asked: object, **how: object) -> list[object]:
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+    monkeypatch.setattr(directory_module, "_RESOLVE_SECONDS", 0.1)
+    directory = Directory("the registry")
+    slow = [f"slow-{number}.invalid:1" for number in range(100)]
+    async with asyncio.timeout(2):
+        await directory.take(nodes(a=",".join([*slow, "10.0.0.7:1"]), b="10.0.0.7:2,10.0.0.8:2"))
+    assert directory.find("compute/a") == "10.0.0.7:1"
+    assert directory.find("compute/b") == "10.0.0.7:2,10.0.0.8:2"
