@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -66,7 +67,15 @@ class Roll:
         return self._changed
 
     async def read(self) -> Picture:
-        """The picture of now."""
+        """The picture of now, as soon as this process itself goes by it, or after a second."""
+        picture = await self._read()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                while self.latest.revision < picture.revision:
+                    await self._changed.wait()
+        return picture
+
+    async def _read(self) -> Picture:
         found = await self._store.list_nodes()
         return Picture(found.revision, [to_node(entry) for entry in found.entries])
 
@@ -88,7 +97,7 @@ class Roll:
 
     async def _follow(self) -> None:
         while True:
-            picture = await self.read()
+            picture = await self._read()
             self._failures = 0
             # First this process itself, so that who sees a node in a picture can have it called.
             for directory in self._directories:
