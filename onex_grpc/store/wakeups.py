@@ -37,14 +37,16 @@ class Changes:
     """What the operations of one batch mean for those who wait, noted in their order.
 
     `readiness` says which claims may find an intent; `due_us` is when one may become ready by
-    itself; `looked` says whether a claim has found that out.
+    itself, `new_due_us` the same of the batch's own intents; `looked` says whether a claim has
+    found that out.
     """
 
-    __slots__ = ("due_us", "looked", "readiness", "topics", "watched")
+    __slots__ = ("due_us", "looked", "new_due_us", "readiness", "topics", "watched")
 
     def __init__(self, readiness: Readiness, due_us: int | None) -> None:
         self.readiness = readiness
         self.due_us = due_us
+        self.new_due_us: int | None = None
         self.looked = False
         self.topics: set[str] = set()
         self.watched: set[str] = set()
@@ -62,6 +64,8 @@ class Changes:
         """Notes that an intent's wait or visibility timeout ends at that time."""
         if self.due_us is None or at_us < self.due_us:
             self.due_us = at_us
+        if self.new_due_us is None or at_us < self.new_due_us:
+            self.new_due_us = at_us
 
     def released(self, workflow_id: str) -> None:
         """Notes that a lease was given up."""

@@ -76,18 +76,19 @@ class Announcer:
     def payloads(self, tx: Transaction) -> list[str]:
         """What a batch tells the others."""
         told = [_ready(tx.emitted)] if tx.emitted else []
-        due_us = tx.changes.due_us
+        changes = tx.changes
+        due_us = changes.due_us if self._due_us is None else changes.new_due_us
         if due_us is not None and due_us > tx.now_us and self._is_news(due_us, tx.now_us):
             # Those who have been told of an earlier time look then, and find this one.
             self._due_us = due_us
             told.append(f"{_DUE}{due_us}")
         told.extend(
             f"{_TOPIC}{topic}" if len(topic.encode()) < _TOPIC_BYTES else _ALL
-            for topic in sorted(tx.changes.topics)
+            for topic in sorted(changes.topics)
             # Leases end all the time, and hardly ever does anybody wait for that.
             if not topic.startswith("\n") or self._is_watched(topic)
         )
-        told.extend(f"{_WATCH}{topic}" for topic in sorted(tx.changes.watched))
+        told.extend(f"{_WATCH}{topic}" for topic in sorted(changes.watched))
         return told
 
     def forget(self) -> None:
