@@ -285,8 +285,6 @@ class Rollback:
     actions: Sequence[ActionRecord] = ()
     reply: bytes = b""
     open: bool | None = None
-    cancel_intents: bool = False
-    """Cancels what the kept versions after `to` have emitted and nobody has taken yet."""
     rewritten: bytes | None = None
     """What is written instead of the old content, where a part of it must not be as it was."""
 

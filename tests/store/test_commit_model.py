@@ -53,14 +53,11 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Model:
-    """What must be true of one key: its kept versions with when they were written, its pins, and
-    the intents that each version has emitted and nobody has taken.
-    """
+    """What must be true of one key: its kept versions with when they were written, and its pins."""
 
     version: int = 0
     kept: dict[int, tuple[bytes, int]] = field(default_factory=dict)
     pins: dict[str, int] = field(default_factory=dict)
-    emitted: dict[int, str] = field(default_factory=dict)
 
 
 class CommitMachine(RuleBasedStateMachine):
@@ -109,7 +106,6 @@ class CommitMachine(RuleBasedStateMachine):
         assert self._run(attempt) == Committed(model.version + 1)
         self._written(model, content.encode())
         if emits:
-            model.emitted[model.version] = f"id-{content}"
             self.waiting.add(f"id-{content}")
 
     @rule(key=KEYS, action_id=sampled_from("abc"), content=sampled_from("xy"))
@@ -147,18 +143,15 @@ class CommitMachine(RuleBasedStateMachine):
             assert self._run(attempt) == Committed(model.version)
             model.pins[name] = model.version
 
-    @rule(key=KEYS, to=sampled_from(["p", "q"]) | integers(1, 8), cancels=booleans())
-    def roll_back(self, key: str, to: int | str, cancels: bool) -> None:
+    @rule(key=KEYS, to=sampled_from(["p", "q"]) | integers(1, 8))
+    def roll_back(self, key: str, to: int | str) -> None:
         model = self.models[key]
         version = to if isinstance(to, int) else model.pins.get(to, 0)
-        attempt = self.store.rollback(Rollback(key, to, FenceOnly(), cancel_intents=cancels))
+        attempt = self.store.rollback(Rollback(key, to, FenceOnly()))
         if version not in model.kept:
             with pytest.raises(HistoryNotFoundError):
                 self._run(attempt)
             return
-        if cancels:
-            later = {i for at, i in model.emitted.items() if at > version and at in model.kept}
-            self.waiting -= later
         assert self._run(attempt) == Committed(model.version + 1)
         self._written(model, model.kept[version][0])
 

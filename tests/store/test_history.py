@@ -229,23 +229,6 @@ async def test_rollback_checks_as_a_commit_does(store: Store) -> None:
     assert (await store.get_state(KEY)).version == 1
 
 
-async def test_rollback_may_cancel_what_nobody_has_taken(store: Store) -> None:
-    await store.commit(change(0, b"1", intents=(intent("kept"),)))
-    await store.commit(
-        change(1, b"2", intents=(intent("taken", priority=1), intent("x", order_key="o")))
-    )
-    await store.commit(change(2, b"3", intents=(intent("y", order_key="o"), intent("z"))))
-    await store.commit(change(0, key="other", intents=(intent("theirs", order_key="o"),)))
-    (claim,) = await store.claim_intents("effect/a", 1, SECOND)
-    assert claim.payload == b"taken"
-    await store.rollback(Rollback(KEY, 1, Exact(3), cancel_intents=True))
-    cancelled = await store.list_intents(IntentState.CANCELLED, 0, 10)
-    assert [row.payload for row in cancelled] == [b"x", b"y", b"z"]
-    assert await store.complete_intents([claim.claim_token]) == [True]
-    rest = await store.claim_intents("effect/a", 10, SECOND)
-    assert [claim.payload for claim in rest] == [b"kept", b"theirs"]
-
-
 async def test_rollback_may_rewrite_what_it_goes_back_to(store: Store) -> None:
     await store.commit(change(0, b"1"))
     await store.commit(change(1, b"2"))
@@ -255,7 +238,7 @@ async def test_rollback_may_rewrite_what_it_goes_back_to(store: Store) -> None:
         await store.rollback(Rollback(KEY, 9, Exact(3), rewritten=b"x"))
 
 
-async def test_rollback_leaves_intents_alone_unless_told(store: Store) -> None:
+async def test_rollback_leaves_intents_alone(store: Store) -> None:
     await store.commit(change(0))
     await store.commit(change(1, intents=(intent("a"),)))
     await store.rollback(Rollback(KEY, 1, Exact(2)))

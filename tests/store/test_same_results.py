@@ -386,7 +386,6 @@ class SameResults(SameQueue):
         ahead=some_ahead,
         number=some_guard,
         by=lists(some_action, max_size=1),
-        cancel=booleans(),
     )
     def roll_back(
         self,
@@ -395,15 +394,12 @@ class SameResults(SameQueue):
         ahead: int | None,
         number: int | None,
         by: Sequence[ActionRecord],
-        cancel: bool,
     ) -> None:
         expect = FenceOnly() if ahead is None else Exact(self._version(key) + ahead)
 
         def doing(side: Side) -> Awaitable[object]:
             held = None if number is None else guard(side, number)
-            return side.store.rollback(
-                Rollback(key, to, expect, held, "BACK", by, b"back", cancel_intents=cancel)
-            )
+            return side.store.rollback(Rollback(key, to, expect, held, "BACK", by, b"back"))
 
         self.pair.same(doing)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onex_grpc.store.commit_rules import check_version
 from onex_grpc.store.history_rules import check_pin, not_kept, restoring
-from onex_grpc.store.memory import intents, states, trail
+from onex_grpc.store.memory import states, trail
 from onex_grpc.store.model import Checkpoint, Committed, Replayed, Rollback
 
 if TYPE_CHECKING:
@@ -31,14 +31,10 @@ def rollback(tx: Transaction, change: Rollback) -> Committed | Replayed:
     known = states.find_known(tx, change.actions)
     if known:
         return Replayed(known)
-    current = _admit(tx, change)
+    _admit(tx, change)
     old = trail.version_at(tx.tables, change.key, change.to)
     if old is None:
         raise not_kept(change.key, change.to)
-    if change.cancel_intents:
-        later = range(old.entry.version + 1, current + 1)
-        versions = (tx.tables.history.get((change.key, version)) for version in later)
-        intents.cancel(tx, [name for row in versions if row for name in row.intents])
     return states.write(tx, restoring(change, old.entry.state, old.entry.state_type))
 
 

@@ -166,8 +166,7 @@ def _keep_version(tx: Transaction, change: Commit, version: int) -> None:
         state_type=change.state_type,
         state=change.state,
     )
-    emitted = tuple(intent.intent_id for intent in change.intents)
-    row = Version(tx.next_number("history"), change.key, entry, emitted)
+    row = Version(tx.next_number("history"), change.key, entry)
     tx.put(tx.tables.history, (change.key, version), row)
 
 

@@ -35,7 +35,6 @@ class Version:
     sequence: int
     key: str
     entry: HistoryEntry
-    intents: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from onex_grpc.errors import OnexError
 from onex_grpc.store.commit_rules import check_version
 from onex_grpc.store.history_rules import check_pin, not_kept, restoring
 from onex_grpc.store.model import Checkpoint, Committed, Replayed, Rollback
-from onex_grpc.store.postgres import actions, intents, leases, states
+from onex_grpc.store.postgres import actions, leases, states
 from onex_grpc.store.postgres.trail import select_version
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 _SELECT_STATE: Final = "SELECT id, version FROM state WHERE key = %s FOR UPDATE"
 _SELECT_PIN: Final = "SELECT version FROM checkpoint WHERE state_id = %s AND name = %s"
 _PIN: Final = "INSERT INTO checkpoint (state_id, name, version, pinned_us) VALUES (%s, %s, %s, %s)"
-_EMITTED: Final = (
-    "SELECT intents FROM history WHERE state_id = %s AND version > %s AND intents <> ''"
-)
 _LAST_OLD: Final = "SELECT max(version) FROM history WHERE state_id = %s AND written_us < %s"
 _REMOVE: Final = (
     "DELETE FROM history WHERE state_id = %s AND version <= %s AND version NOT IN "
@@ -80,14 +77,11 @@ def _pin(tx: Transaction, change: Checkpoint) -> Committed:
 def _restore(tx: Transaction, change: Rollback) -> Committed:
     if change.guard is not None:
         leases.raise_guard(tx, change.guard)
-    state_id, _ = _current(tx, change)
+    _current(tx, change)
     old = tx.row(*select_version(change.key, change.to))
     if old is None:
         raise not_kept(change.key, change.to)
-    version, state, state_type = old
-    if change.cancel_intents:
-        later = tx.rows(_EMITTED, (state_id, version))
-        intents.cancel(tx, [name for (names,) in later for name in names.split("\n")])
+    _, state, state_type = old
     return states.write(tx, restoring(change, state, state_type))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from onex_grpc.store.commit_rules import check_version
 from onex_grpc.store.history_rules import check_pin, not_kept, restoring
 from onex_grpc.store.model import Checkpoint, Committed, Replayed, Rollback
-from onex_grpc.store.sqlite import actions, intents, leases, states
+from onex_grpc.store.sqlite import actions, leases, states
 from onex_grpc.store.sqlite.trail import select_version
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _SELECT_STATE: Final = "SELECT id, version FROM state WHERE key = ?"
 _SELECT_PIN: Final = "SELECT version FROM checkpoint WHERE state_id = ? AND name = ?"
 _PIN: Final = "INSERT INTO checkpoint (state_id, name, version, pinned_us) VALUES (?, ?, ?, ?)"
-_EMITTED: Final = "SELECT intents FROM history WHERE state_id = ? AND version > ? AND intents <> ''"
 _LAST_OLD: Final = "SELECT max(version) FROM history WHERE state_id = ? AND written_us < ?"
 _REMOVE: Final = (
     "DELETE FROM history WHERE state_id = ? AND version <= ? AND version NOT IN "
@@ -69,14 +68,11 @@ def _pin(tx: Transaction, change: Checkpoint) -> Committed:
 def _restore(tx: Transaction, change: Rollback) -> Committed:
     if change.guard is not None:
         leases.raise_guard(tx, change.guard)
-    state_id, _ = _current(tx, change)
+    _current(tx, change)
     old = tx.execute(*select_version(change.key, change.to)).fetchone()
     if old is None:
         raise not_kept(change.key, change.to)
-    version, state, state_type = old
-    if change.cancel_intents:
-        later: list[Row] = tx.execute(_EMITTED, (state_id, version)).fetchall()
-        intents.cancel(tx, [name for (names,) in later for name in names.split("\n")])
+    _, state, state_type = old
     return states.write(tx, restoring(change, state, state_type))
 
 
