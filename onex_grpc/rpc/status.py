@@ -137,7 +137,7 @@ def to_status(error: OnexError) -> WireStatus:
         info.ClearField("metadata")
         for levels, causes in _CUTS:
             _shrink(detail, levels=levels, causes=causes)
-            _pack(proto, (info, detail, *(_fewer(d, proto) for d in extra)))
+            _pack(proto, (info, detail, *(_fewer(d) for d in extra)))
             if proto.ByteSize() <= MAX_BYTES:
                 break
     return WireStatus(CODES[error.status], message, ((DETAILS_KEY, proto.SerializeToString()),))
@@ -180,7 +180,7 @@ def _shrink(detail: error_pb2.ErrorDetail, *, levels: int, causes: int) -> None:
         _shrink(cause, levels=levels - 1, causes=causes)
 
 
-def _fewer(detail: Message, proto: status_pb2.Status) -> Message:
+def _fewer(detail: Message) -> Message:
     """As many violations as fit into half of the room, and a word about the others."""
     if not isinstance(detail, rpc_details.BadRequest):
         return detail

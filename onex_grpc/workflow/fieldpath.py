@@ -143,13 +143,13 @@ def _peek(message: Message, hop: _Hop) -> Message | None:
     """What lies below a hop, without making it; None where nothing does."""
     inner: Any = getattr(message, hop.field.name)
     if hop.key is None:
-        return None if hop.field.is_repeated else _if_message(inner, hop.field)
+        return None if hop.field.is_repeated else _if_message(inner)
     if isinstance(hop.key, str):
-        return _if_message(inner[hop.key], hop.field) if hop.key in inner else None
+        return _if_message(inner[hop.key]) if hop.key in inner else None
     if hop.key >= len(inner):
         raise AssignError(f"{hop.field.name} has no element [{hop.key}]")
-    return _if_message(inner[hop.key], hop.field)
+    return _if_message(inner[hop.key])
 
 
-def _if_message(inner: object, field: FieldDescriptor) -> Message | None:
+def _if_message(inner: object) -> Message | None:
     return cast("Message", inner) if hasattr(inner, "DESCRIPTOR") else None
