@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from onex.v1 import intent_pb2, orchestrator_pb2
+from onex_grpc.action.cancellation import add_to
 from onex_grpc.action.ids import start_action_id
 from onex_grpc.action.record import rollback_of
 from onex_grpc.action.state import parse_state, read_state
 from onex_grpc.action.undone import UndoneFinder
-from onex_grpc.intent.cancelling import add_to
 from onex_grpc.store.keys import workflow_key
 from onex_grpc.store.model import IdempotencyRecord, Rollback
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import stamina
 
+from onex_grpc.action.outcome import may_pass
 from onex_grpc.effect.operation import Progress, Repeat
 from onex_grpc.errors import OnexError, OutcomeUnknownError
 from onex_grpc.intent.backoff import Backoff
-from onex_grpc.intent.failure import may_pass
 
 if TYPE_CHECKING:
     from onex.v1 import common_pb2

@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onex.v1 import intent_pb2
+from onex_grpc.action.cancellation import add_to
 from onex_grpc.context import current_call
 from onex_grpc.store.model import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from onex_grpc.store.model import KeptIntent
     from onex_grpc.store.protocol import IntentStore
 
     FindEmitted = Callable[[str], Awaitable[Sequence[str]]]
 
-MOST_NAMED: Final = 1000
-"""So many intents are told of by name; all are counted."""
 _AT_ONCE: Final = 1000
 
 
@@ -48,19 +47,6 @@ async def cancel(
         done = await store.cancel_intents(names[start : start + _AT_ONCE], guard)
         add_to(told, done.cancelled, len(done.kept), map(_message, done.kept))
     return told
-
-
-def add_to(
-    told: intent_pb2.IntentCancellation,
-    cancelled: int,
-    kept: int,
-    kept_intents: Iterable[intent_pb2.KeptIntent],
-) -> None:
-    """Adds what became of further intents; names no more than MOST_NAMED in all."""
-    told.cancelled += cancelled
-    told.kept += kept
-    told.kept_intents.extend(kept_intents)
-    del told.kept_intents[MOST_NAMED:]
 
 
 def _message(kept: KeptIntent) -> intent_pb2.KeptIntent:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onex.v1 import intent_pb2
-from onex_grpc.intent.failure import may_pass
+from onex_grpc.action.outcome import may_pass
 from onex_grpc.rpc.status import error_detail
 
 if TYPE_CHECKING:

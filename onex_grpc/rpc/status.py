@@ -79,6 +79,15 @@ def reason_of(error: OnexError) -> str:
     return foreign or error.reason
 
 
+def is_bare(error: OnexError) -> bool:
+    """Return True for a status that came without the mesh's ErrorInfo, and for a call that was
+    broken off on this side: no node has said it.
+    """
+    if isinstance(error, ForeignError):
+        return not error.foreign_reason
+    return isinstance(error, errors.CallCancelledError) and not error.node
+
+
 def causes_of(error: OnexError) -> tuple[OnexError, ...]:
     """The causes of an error; the one it was raised from where it names none."""
     if error.causes or not isinstance(error.__cause__, OnexError):
@@ -117,7 +126,7 @@ def from_detail(detail: error_pb2.ErrorDetail) -> OnexError:
 def _make(reason: str, status: Status, message: str) -> OnexError:
     found = errors.error_class(reason) if reason else _BY_STATUS.get(status)
     if found is None or found is OnexError:
-        is_plain = status is OnexError.default_status and reason in ("", OnexError.reason)
+        is_plain = status is OnexError.default_status and reason == OnexError.reason
         return OnexError(message) if is_plain else ForeignError(message, status, reason)
     # A user's class may want other arguments than a message.
     error = found.__new__(found)
