@@ -371,6 +371,34 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingStep:
+    """A step that was sent and has not ended, as its workflow's holder last recorded it.
+
+    Attributes:
+        action_id: UUID of the step's action.
+        step_id: the step's id in its workflow.
+        target: the node that does it, as `kind` or `kind/name`.
+        attempts: how often it was sent.
+        issued_us: when it was first sent, in microseconds since the Unix epoch, by the host's wall
+            clock.
+        left_us: what is left of the time that bounds the step, in microseconds; None without a
+            bound.
+        retry_us: the time until the next attempt, in microseconds; None while one is under way.
+        error: the ErrorDetail of the last failed attempt, serialised; empty before the first
+            failure.
+    """
+
+    action_id: str
+    step_id: str
+    target: str
+    attempts: int
+    issued_us: int
+    left_us: int | None = None
+    retry_us: int | None = None
+    error: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenWork:
     """Unfinished work found at start or at expiry of its lease."""
 

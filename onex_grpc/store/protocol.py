@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         NodeEntries,
         NodeEntry,
         OpenWork,
+        PendingStep,
         QueueStats,
         RecordedAction,
         Replayed,
@@ -160,6 +161,28 @@ class StateStore(Protocol):
 
     async def list_open(self, prefix: str) -> Sequence[OpenWork]:
         """Unfinished work whose key begins with `prefix`, with the holder of its lease."""
+        ...
+
+    async def record_pending(
+        self, guard: Guard, steps: Sequence[PendingStep], ended: Sequence[str] = ()
+    ) -> None:
+        """Record pending steps of a workflow under its lease, in place of what was recorded of the
+        same actions, and forget those (action ids) that have ended. The epoch stays.
+
+        The last of several records of one action counts; an action that has ended is not recorded.
+
+        Raises:
+            StaleFenceError, LeaseValidationError, LeaseExpiredError: as `commit` does for its
+                guard; nothing is written.
+        """
+        ...
+
+    async def list_pending(self, workflow_id: str) -> Sequence[PendingStep]:
+        """Return the pending steps of a workflow in the order of their first recording; left_us and
+        retry_us as of now (never below 0).
+
+        Steps of a workflow that has ended may be among them until a sweep removes them.
+        """
         ...
 
 

@@ -16,7 +16,8 @@ class Retention:
 
     Actions and outcomes must outlive the longest workflow that may repeat them: a repeat that finds
     no record is carried out again. What is unfinished or dead, checkpoints, the newest version of
-    each state, the actions of open workflows and the beginnings of all stay in any case.
+    each state, the actions and pending steps of open workflows and the beginnings of all stay in
+    any case. Pending steps of workflows that have ended, or are unknown, go whatever their age.
 
     Attributes:
         intents_us: from the end of a completed or cancelled intent on.
@@ -42,6 +43,7 @@ class PurgePosition:
     history: int = 0
     actions: int = 0
     intents: int = 0
+    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

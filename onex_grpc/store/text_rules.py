@@ -10,7 +10,14 @@ from onex_grpc.store.model import Commit, Rollback
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from onex_grpc.store.model import ActionRecord, Checkpoint, Guard, LeaseRequest, NewIntent
+    from onex_grpc.store.model import (
+        ActionRecord,
+        Checkpoint,
+        Guard,
+        LeaseRequest,
+        NewIntent,
+        PendingStep,
+    )
 
 _NUL: Final = "\0"
 
@@ -53,6 +60,14 @@ def check_action(action: ActionRecord) -> None:
         )
     ):
         raise _refusal("actions")
+
+
+def check_steps(steps: Iterable[PendingStep], ended: Iterable[str]) -> None:
+    """Let pending steps and the ids of ended ones through whose texts have no NUL."""
+    for step in steps:
+        if _NUL in "".join((step.action_id, step.step_id, step.target)):
+            raise _refusal("steps")
+    refuse_nul(ended="".join(ended))
 
 
 def check_change(change: Commit | Checkpoint | Rollback) -> None:

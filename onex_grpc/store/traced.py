@@ -23,6 +23,7 @@ _WRITES: Final = (
     "commit",
     "raise_guard",
     "record_failure",
+    "record_pending",
     "record_outcome",
     "publish_event",
     "register_node",

@@ -17,6 +17,7 @@ from onex_grpc.store import (
     Guard,
     LeaseRequest,
     NewIntent,
+    PendingStep,
     workflow_key,
 )
 
@@ -118,4 +119,19 @@ def intent(
         traceparent="00-trace",
         order_key=order_key,
         route=route,
+    )
+
+
+def step(
+    action_id: str, *, attempts: int = 1, left_us: int | None = None, retry_us: int | None = None
+) -> PendingStep:
+    """A pending step of this action."""
+    return PendingStep(
+        action_id=action_id,
+        step_id=f"step-{action_id}",
+        target="effect/bank",
+        attempts=attempts,
+        issued_us=1_600_000_000 * SECOND,
+        left_us=left_us,
+        retry_us=retry_us,
     )

@@ -30,6 +30,7 @@ from hypothesis.strategies import (
     lists,
     none,
     sampled_from,
+    tuples,
 )
 
 from onex_grpc.store import (
@@ -44,6 +45,7 @@ from onex_grpc.store import (
     NewEvent,
     NewIntent,
     NodeEntry,
+    PendingStep,
     Purged,
     PurgePosition,
     Retention,
@@ -52,8 +54,9 @@ from onex_grpc.store import (
     open_store,
     workflow_key,
 )
-from tests.store.builders import SECOND, ManualClock, action, change, intent, request
+from tests.store.builders import SECOND, ManualClock, action, change, intent, request, step
 from tests.store.pairs import Pair, Side
+from tests.store.test_purging import FOR_EVER, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -144,6 +147,19 @@ some_entry: SearchStrategy[NodeEntry] = builds(
 )
 
 
+some_ids = lists(sampled_from("abcdef"), max_size=3)
+some_steps: SearchStrategy[list[PendingStep]] = lists(
+    builds(
+        step,
+        sampled_from("abcdef"),
+        attempts=integers(1, 9),
+        left_us=none() | some_wait,
+        retry_us=none() | some_wait,
+    ),
+    max_size=4,
+)
+
+
 class Twins(RuleBasedStateMachine):
     """A store in memory and another one, and a clock that jumps both ways."""
 
@@ -184,6 +200,7 @@ class Twins(RuleBasedStateMachine):
             *(lambda side, k=key: side.store.get_state(k) for key in KEYS),
             *(lambda side, w=flow: side.store.get_lease(w) for flow in WORKFLOWS),
             *(lambda side, w=flow: side.store.known_fence(w) for flow in WORKFLOWS),
+            *(lambda side, w=flow: pending(side, w) for flow in WORKFLOWS),
             *(lambda side, s=state: side.store.list_intents(s, 0, 99) for state in IntentState),
             *(lambda side, t=topic: side.store.read_events(t, 0, 9) for topic in TOPICS),
             *(lambda side, t=topic: side.store.event_head(t) for topic in TOPICS),
@@ -471,6 +488,55 @@ class SameRegistryOnPostgres(SameRegistry):
         self.clock.forward(seconds)
 
 
+class SameSteps(Twins):
+    """Workflows that begin, record what is under way, and end; and what is left of them."""
+
+    @rule(workflow_id=some_workflow, holder=some_holder, ttl=integers(1, 60))
+    def acquire(self, workflow_id: str, holder: str, ttl: int) -> None:
+        wish = request(holder, workflow_id=workflow_id, ttl_us=ttl * SECOND)
+        self.pair.same(lambda side: side.store.acquire_lease(wish))
+
+    @rule(workflow_id=some_workflow, holder=some_holder)
+    def steal(self, workflow_id: str, holder: str) -> None:
+        wish = request(holder, workflow_id=workflow_id)
+        self.pair.same(lambda side: side.store.steal_lease(wish))
+
+    @rule(number=some_number)
+    def release(self, number: int) -> None:
+        self.pair.same(lambda side: side.store.release_lease(guard(side, number)))
+
+    @rule(key=sampled_from(KEYS), opened=booleans())
+    def commit(self, key: str, opened: bool) -> None:
+        self.pair.same(lambda side: side.store.commit(change(None, key=key, opened=opened)))
+
+    @rule(records=lists(tuples(integers(-3, 5), some_steps, some_ids), min_size=1, max_size=3))
+    def record(self, records: Sequence[tuple[int, list[PendingStep], list[str]]]) -> None:
+        def doing(
+            number: int, steps: Sequence[PendingStep], ended: Sequence[str]
+        ) -> Callable[[Side], Awaitable[object]]:
+            return lambda side: side.store.record_pending(guard(side, number), steps, ended)
+
+        self.pair.same(*(doing(*each) for each in records))
+
+    @rule(limit=integers(1, 9))
+    def sweep(self, limit: int) -> None:
+        # The numbers by which a sweep goes on are each store's own.
+        self.pair.same(lambda side: sweep(side.store, FOR_EVER, limit))
+
+
+class SameStepsOnPostgres(SameSteps):
+    """The same beside PostgreSQL."""
+
+    @rule(seconds=integers(0, 60))
+    def move_clock(self, seconds: int) -> None:
+        self.clock.forward(seconds)
+
+
+async def pending(side: Side, workflow_id: str) -> object:
+    """The pending steps of a workflow; a list in any case."""
+    return list(await side.store.list_pending(workflow_id))
+
+
 def guard(side: Side, number: int) -> Guard:
     """A lease by its number from the newest, or one that another store issued; its fences are far
     apart, so that none is by chance one that a store issues here.
@@ -493,7 +559,7 @@ async def claim(
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("machine", [SameQueue, SameRegistry, SameResults])
+@pytest.mark.parametrize("machine", [SameQueue, SameRegistry, SameResults, SameSteps])
 def test_memory_and_sqlite_give_the_same_results(machine: type[Twins]) -> None:
     run_state_machine_as_test(
         machine,
@@ -507,7 +573,9 @@ def test_memory_and_sqlite_give_the_same_results(machine: type[Twins]) -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("machine", [SameQueueOnPostgres, SameRegistryOnPostgres])
+@pytest.mark.parametrize(
+    "machine", [SameQueueOnPostgres, SameRegistryOnPostgres, SameStepsOnPostgres]
+)
 def test_memory_and_postgresql_give_the_same_results(
     postgres: PostgresServer, machine: type[Twins], monkeypatch: pytest.MonkeyPatch
 ) -> None:

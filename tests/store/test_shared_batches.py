@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
-from onex_grpc.errors import EpochMismatchError, LeaseConflictError, StaleFenceError
+from onex_grpc.errors import (
+    EpochMismatchError,
+    LeaseConflictError,
+    LeaseExpiredError,
+    LeaseValidationError,
+    StaleFenceError,
+)
 from onex_grpc.store import Committed, Guard, IntentState, Replayed
-from tests.store.builders import KEY, SECOND, TTL, WORKFLOW, action, change, intent, request
+from onex_grpc.store.postgres.connection import schema_of
+from tests.store.builders import KEY, SECOND, TTL, WORKFLOW, action, change, intent, request, step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -156,6 +165,61 @@ async def test_order_is_kept_within_a_batch(store: Store, together: Together) ->
         (claimed,) = await store.claim_intents("effect/a", 9, 60 * SECOND)
         assert claimed.payload == name
         assert await store.complete_intents([claimed.claim_token]) == [True]
+
+
+async def test_pending_steps_follow_each_other_and_refused_ones_leave_the_batch(
+    store: Store, together: Together
+) -> None:
+    lease = await store.acquire_lease(request())
+    over = await store.acquire_lease(request(workflow_id="w2"))
+    await store.release_lease(over.guard)
+    await store.record_pending(lease.guard, [step("a")])
+    good = lease.guard
+    results = await together.run(
+        store,
+        store.record_pending(good, [step("b", attempts=1), step("c")]),
+        store.record_pending(replace(good, fence=good.fence - 1), [step("x")], ["a", "b"]),
+        store.record_pending(good, [step("b", attempts=2), step("d")], ["a", "c"]),
+        store.record_pending(replace(good, lease_id="forged"), [step("y")], ["b"]),
+        store.record_pending(over.guard, [step("z")]),
+        store.commit(change(0, guard=good, opened=True)),
+        store.record_pending(good, [step("a", attempts=3)]),
+        store.record_pending(good, [step("e")]),
+        store.record_pending(good, (), ["e"]),
+    )
+    refusals = {1: StaleFenceError, 3: LeaseValidationError, 4: LeaseExpiredError}
+    for number, result in enumerate(results):
+        if number in refusals:
+            assert isinstance(result, refusals[number])
+        else:
+            assert result == (Committed(1) if number == 5 else None)
+    found = await store.list_pending(WORKFLOW)
+    assert [(each.action_id, each.attempts) for each in found] == [("b", 2), ("d", 1), ("a", 3)]
+    assert list(await store.list_pending("w2")) == []
+
+
+@pytest.mark.parametrize("address", ["postgresql"], indirect=True)
+async def test_refused_pending_steps_do_not_undo_a_batch(
+    store: Store, together: Together, backend: Backend
+) -> None:
+    """Without: the batch is rolled back, and each of its members is a transaction of its own."""
+    lease = await store.acquire_lease(request())
+    stale = Guard(WORKFLOW, "old", lease.fence - 1)
+    *good, error, done = await together.run(
+        store,
+        *(store.commit(change(0, key=f"k{number}")) for number in range(5)),
+        store.record_pending(stale, [step("a")], ["b"]),
+        store.record_pending(lease.guard, [step("c")]),
+    )
+    assert (good, done) == ([Committed(1)] * 5, None)
+    assert isinstance(error, StaleFenceError)
+    schema = schema_of(backend.owner)
+    with psycopg.connect(backend.address) as server:
+        server.execute("SELECT set_config('search_path', %s, false)", (f'"{schema}"',))
+        transactions = server.execute(
+            "SELECT xmin::text FROM pending_steps UNION SELECT xmin::text FROM state"
+        ).fetchall()
+    assert len(transactions) == 1
 
 
 async def test_what_cannot_be_sent_takes_no_other_with_it(store: Store, together: Together) -> None:

@@ -8,7 +8,14 @@ import apsw
 import pytest
 
 from onex_grpc.store import IntentState, open_store
-from onex_grpc.store.sqlite import intent_sql, queries, queue_figures, trail
+from onex_grpc.store.sqlite import (
+    intent_sql,
+    pending_steps,
+    purging,
+    queries,
+    queue_figures,
+    trail,
+)
 from onex_grpc.store.sqlite.connection import open_writer
 
 if TYPE_CHECKING:
@@ -70,6 +77,24 @@ async def test_trails_are_read_by_indexes(tmp_path: Path) -> None:
     for statement in (trail.HISTORY, trail.ACTIONS):
         steps = await plan(tmp_path / "s.db", statement, ("w", 0, 10))
         assert not any(step.startswith("SCAN") for step in steps), steps
+
+
+async def test_pending_steps_are_read_and_purged_by_indexes(tmp_path: Path) -> None:
+    for statement, bindings, index in (
+        (
+            pending_steps.OF_WORKFLOW,
+            ("w",),
+            "INDEX sqlite_autoindex_pending_steps_1 (workflow_id=?",
+        ),
+        (pending_steps.FORGET, ("w", "a"), "sqlite_autoindex_pending_steps_1"),
+        (purging.STEPS, ("workflow/", 0, 10), "INTEGER PRIMARY KEY (rowid>?)"),
+        (purging.STEPS, ("workflow/", 0, 10), "SEARCH s USING INDEX sqlite_autoindex_state_1"),
+    ):
+        steps = await plan(tmp_path / "s.db", statement, bindings)
+        assert any(index in each for each in steps), steps
+        assert not any(each.startswith("SCAN") for each in steps), steps
+    steps = await plan(tmp_path / "s.db", purging.STEPS, ("workflow/", 0, 10))
+    assert not any("TEMP B-TREE" in each for each in steps), steps
 
 
 async def test_open_work_reads_one_lease_per_row(tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ from onex_grpc.store import (
     Rollback,
     Store,
 )
-from tests.store.builders import action, change, intent, request
+from tests.store.builders import action, change, intent, request, step
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 NUL = "a\0b"
 GUARD = Guard(NUL, "lease", 1)
+FINE = Guard("w1", "lease", 1)
 
 CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "acquire": lambda s: s.acquire_lease(request(workflow_id=NUL)),
@@ -56,6 +57,12 @@ CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "prune": lambda s: s.prune_history(NUL, 1, 0),
     "find action": lambda s: s.find_action("s", NUL),
     "failure": lambda s: s.record_failure(action(NUL), b"", None),
+    "pending guard": lambda s: s.record_pending(GUARD, []),
+    "pending action": lambda s: s.record_pending(FINE, [step("a"), step(NUL)]),
+    "pending step": lambda s: s.record_pending(FINE, [replace(step("a"), step_id=NUL)]),
+    "pending target": lambda s: s.record_pending(FINE, [replace(step("a"), target=NUL)]),
+    "pending ended": lambda s: s.record_pending(FINE, [step("a")], ["b", NUL]),
+    "list pending": lambda s: s.list_pending(NUL),
     "open work": lambda s: s.list_open(NUL),
     "claim": lambda s: s.claim_intents(NUL, 1, 1),
     "take back": lambda s: s.take_back_intents(NUL, []),
@@ -87,6 +94,8 @@ async def test_nul_is_refused_everywhere(store: Store) -> None:
         with pytest.raises(ContractValidationError, match="NUL"):
             pytest.fail(f"{name} gave {await call(store)!r}")
     assert (await store.get_state("workflow/w1")).version == 0
+    assert list(await store.list_pending("w1")) == []
+    assert await store.known_fence("w1") is None
 
 
 async def test_other_characters_are_kept(store: Store) -> None:
@@ -95,3 +104,5 @@ async def test_other_characters_are_kept(store: Store) -> None:
     assert (await store.get_state(key)).version == 1
     (claimed,) = await store.claim_intents(key, 1, 1)
     assert claimed.intent_id == f"id-{key}"
+    await store.record_pending(Guard(key, key, 1), [step(key)])
+    assert list(await store.list_pending(key)) == [step(key)]

@@ -6,7 +6,7 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from onex_grpc.store.keys import workflow_key
-from onex_grpc.store.memory import history
+from onex_grpc.store.memory import history, pending_steps
 from onex_grpc.store.memory.tables import Stage
 from onex_grpc.store.retention import Purged, PurgePosition, Retention
 from onex_grpc.store.retention_rules import START_WORKFLOW
@@ -24,10 +24,11 @@ def purge(tx: Transaction, retention: Retention, position: PurgePosition, limit:
     intents, at_intent, no_intents = _intents(tx, retention, position.intents, limit)
     events, no_events = _events(tx, retention, limit)
     outcomes, no_outcomes = _outcomes(tx, retention, limit)
+    steps, at_step, no_steps = _steps(tx, position.steps, limit)
     return Purged(
-        versions + actions + intents + events + outcomes,
-        PurgePosition(at_version, at_action, at_intent),
-        no_versions and no_actions and no_intents and no_events and no_outcomes,
+        versions + actions + intents + events + outcomes + steps,
+        PurgePosition(at_version, at_action, at_intent, at_step),
+        no_versions and no_actions and no_intents and no_events and no_outcomes and no_steps,
     )
 
 
@@ -108,3 +109,21 @@ def _outcomes(tx: Transaction, retention: Retention, limit: int) -> tuple[int, b
         tx.remove(tx.tables.outcomes, name)
         tx.remove(tx.tables.recorded_us, name)
     return len(over), len(over) < limit
+
+
+def _steps(tx: Transaction, after: int, limit: int) -> _Part:
+    every = sorted(
+        (step for table in tx.tables.steps.values() for step in table.values()),
+        key=lambda step: step.sequence,
+    )
+    looked_at = list(islice((step for step in every if step.sequence > after), limit))
+    over = [step.row for step in looked_at if not _is_open(tx, step.row.workflow_id)]
+    for row in over:
+        pending_steps.remove(tx, row.workflow_id, row.action_id)
+    done = len(looked_at) < limit
+    return len(over), 0 if done else looked_at[-1].sequence, done
+
+
+def _is_open(tx: Transaction, workflow_id: str) -> bool:
+    state = tx.tables.states.get(workflow_key(workflow_id))
+    return state is not None and state.is_open

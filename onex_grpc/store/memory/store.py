@@ -13,6 +13,7 @@ from onex_grpc.store.memory import (
     cancelling,
     history,
     intents,
+    pending_steps,
     purging,
     queries,
     records,
@@ -28,6 +29,7 @@ from onex_grpc.store.text_rules import (
     check_change,
     check_guards,
     check_request,
+    check_steps,
     refuse_nul,
 )
 from onex_grpc.store.wakeups import Wakeups
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         NodeEntries,
         NodeEntry,
         OpenWork,
+        PendingStep,
         QueueStats,
         RecordedAction,
         Replayed,
@@ -193,6 +196,18 @@ class MemoryStore(SingleProcess):
         refuse_nul(prefix=prefix)
         now_us = self._clock.peek()
         return self._runner.read(lambda t: queries.open_work(t, prefix, now_us))
+
+    async def record_pending(
+        self, guard: Guard, steps: Sequence[PendingStep], ended: Sequence[str] = ()
+    ) -> None:
+        check_guards((guard,))
+        check_steps(steps, ended)
+        await self._batcher.submit(lambda tx: pending_steps.record(tx, guard, steps, ended))
+
+    async def list_pending(self, workflow_id: str) -> Sequence[PendingStep]:
+        refuse_nul(workflow_id=workflow_id)
+        now_us = self._clock.peek()
+        return self._runner.read(lambda t: pending_steps.of_workflow(t, workflow_id, now_us))
 
     # Intents
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         RecordedAction,
         StoredEvent,
     )
+    from onex_grpc.store.step_rules import StepRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,14 @@ class Intent:
     redrives: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A pending step; `sequence` is its place in the order of first recordings."""
+
+    sequence: int
+    row: StepRow
+
+
 @dataclass(slots=True)
 class Tables:
     """All tables. Finished intents stand apart, so that a claim does not walk over them."""
@@ -91,6 +100,7 @@ class Tables:
     history: dict[tuple[str, int], Version] = field(default_factory=dict)
     checkpoints: dict[tuple[str, str], int] = field(default_factory=dict)
     actions: dict[tuple[str, str], Action] = field(default_factory=dict)
+    steps: dict[str, dict[str, Step]] = field(default_factory=dict)
     queue: dict[int, Intent] = field(default_factory=dict)
     finished: dict[int, Intent] = field(default_factory=dict)
     intent_ids: dict[str, int] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, LiteralString
 
 from onex_grpc.store.postgres.intent_sql import READY_ROUTES
+from onex_grpc.store.postgres.pending_steps import StepChanges
 
 if TYPE_CHECKING:
     from onex_grpc.store.lease_rules import LeaseRow
@@ -133,7 +134,7 @@ class Pending:
 
     __slots__ = (
         *("_claims", "_completed", "_completions", "_new_states", "_states"),
-        *("actions", "history", "intents", "leases"),
+        *("actions", "history", "intents", "leases", "steps"),
     )
 
     def __init__(self) -> None:
@@ -143,6 +144,7 @@ class Pending:
         self.history: list[Row] = []
         self.actions: list[Row] = []
         self.intents: list[Row] = []
+        self.steps = StepChanges()
         self._completions: list[Row] = []
         self._completed = Answers(2)
         self._claims: dict[tuple[str, ...], tuple[list[Row], Answers]] = {}
@@ -179,6 +181,7 @@ class Pending:
         ):
             if rows:
                 _send(exchange, statement, rows)
+        self.steps.send(exchange)
         self._send_queue(exchange)
         for sent in (self.leases, self._new_states, self._states):
             sent.clear()

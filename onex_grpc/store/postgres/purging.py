@@ -34,6 +34,15 @@ _EVENTS: Final = (
     "ORDER BY seq LIMIT %s"
 )
 _OUTCOMES: Final = "SELECT id, recorded_us FROM outcome ORDER BY id LIMIT %s"
+_STEPS: Final = (
+    "SELECT p.id, coalesce(s.open, false) FROM pending_steps p "
+    "LEFT JOIN state s ON s.key = %s || p.workflow_id WHERE p.id > %s ORDER BY p.id LIMIT %s"
+)
+# Who records a step may hold its row: the next sweep looks again.
+_REMOVE_STEPS: Final = (
+    "DELETE FROM pending_steps WHERE id IN "
+    "(SELECT id FROM pending_steps WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED)"
+)
 _COMPLETED: Final = 5
 _CANCELLED: Final = 7
 
@@ -48,10 +57,11 @@ def purge(tx: Transaction, retention: Retention, position: PurgePosition, limit:
     intents, at_intent, no_intents = _intents(tx, retention, position.intents, limit)
     events, no_events = _events(tx, retention, limit)
     outcomes, no_outcomes = _outcomes(tx, retention, limit)
+    steps, at_step, no_steps = _steps(tx, position.steps, limit)
     return Purged(
-        versions + actions + intents + events + outcomes,
-        PurgePosition(at_version, at_action, at_intent),
-        no_versions and no_actions and no_intents and no_events and no_outcomes,
+        versions + actions + intents + events + outcomes + steps,
+        PurgePosition(at_version, at_action, at_intent, at_step),
+        no_versions and no_actions and no_intents and no_events and no_outcomes and no_steps,
     )
 
 
@@ -106,6 +116,14 @@ def _outcomes(tx: Transaction, retention: Retention, limit: int) -> tuple[int, b
     over = [number for number, _ in _older(rows, tx.now_us - retention.outcomes_us)]
     tx.write("DELETE FROM outcome WHERE id = ANY(%s)", (over,))
     return len(over), len(over) < limit
+
+
+def _steps(tx: Transaction, after: int, limit: int) -> _Part:
+    rows = tx.rows(_STEPS, (WORKFLOW_PREFIX, after, limit))
+    over = [number for number, is_open in rows if not is_open]
+    tx.write(_REMOVE_STEPS, (over,))
+    done = len(rows) < limit
+    return len(over), 0 if done else rows[-1][0], done
 
 
 def _older(rows: list[Row], cutoff_us: int) -> list[Row]:

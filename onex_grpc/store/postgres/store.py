@@ -17,6 +17,7 @@ from onex_grpc.store.postgres import (
     intents,
     leases,
     outcomes,
+    pending_steps,
     purging,
     queries,
     queue_figures,
@@ -43,6 +44,7 @@ from onex_grpc.store.text_rules import (
     check_change,
     check_guards,
     check_request,
+    check_steps,
     refuse_nul,
 )
 
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
         NodeEntries,
         NodeEntry,
         OpenWork,
+        PendingStep,
         QueueStats,
         RecordedAction,
         Replayed,
@@ -257,6 +260,21 @@ class PostgresStore(Replicas):
     async def list_open(self, prefix: str) -> Sequence[OpenWork]:
         refuse_nul(prefix=prefix)
         return await self._reader.read(lambda c: queries.open_work(c, prefix))
+
+    async def record_pending(
+        self, guard: Guard, steps: Sequence[PendingStep], ended: Sequence[str] = ()
+    ) -> None:
+        check_guards((guard,))
+        check_steps(steps, ended)
+        await self._write(
+            _ROWS + guard.workflow_id,
+            lambda tx: pending_steps.record(tx, guard, steps, ended),
+            of_guard(guard),
+        )
+
+    async def list_pending(self, workflow_id: str) -> Sequence[PendingStep]:
+        refuse_nul(workflow_id=workflow_id)
+        return await self._reader.read(lambda c: pending_steps.of_workflow(c, workflow_id))
 
     # Intents
 

@@ -34,6 +34,10 @@ _EVENTS: Final = (
     "ORDER BY seq LIMIT ?"
 )
 _OUTCOMES: Final = "SELECT id, recorded_us FROM outcome ORDER BY id LIMIT ?"
+STEPS: Final = (
+    "SELECT p.id, coalesce(s.open, 0) FROM pending_steps p "
+    "LEFT JOIN state s ON s.key = ? || p.workflow_id WHERE p.id > ? ORDER BY p.id LIMIT ?"
+)
 _COMPLETED: Final = 5
 _CANCELLED: Final = 7
 
@@ -45,10 +49,11 @@ def purge(tx: Transaction, retention: Retention, position: PurgePosition, limit:
     intents, at_intent, no_intents = _intents(tx, retention, position.intents, limit)
     events, no_events = _events(tx, retention, limit)
     outcomes, no_outcomes = _outcomes(tx, retention, limit)
+    steps, at_step, no_steps = _steps(tx, position.steps, limit)
     return Purged(
-        versions + actions + intents + events + outcomes,
-        PurgePosition(at_version, at_action, at_intent),
-        no_versions and no_actions and no_intents and no_events and no_outcomes,
+        versions + actions + intents + events + outcomes + steps,
+        PurgePosition(at_version, at_action, at_intent, at_step),
+        no_versions and no_actions and no_intents and no_events and no_outcomes and no_steps,
     )
 
 
@@ -103,6 +108,14 @@ def _outcomes(tx: Transaction, retention: Retention, limit: int) -> tuple[int, b
     over = [number for number, _ in _older(rows, tx.now_us - retention.outcomes_us)]
     tx.executemany("DELETE FROM outcome WHERE id = ?", [(one,) for one in over])
     return len(over), len(over) < limit
+
+
+def _steps(tx: Transaction, after: int, limit: int) -> _Part:
+    rows: list[Row] = tx.execute(STEPS, (WORKFLOW_PREFIX, after, limit)).fetchall()
+    over = [number for number, is_open in rows if not is_open]
+    tx.executemany("DELETE FROM pending_steps WHERE id = ?", [(one,) for one in over])
+    done = len(rows) < limit
+    return len(over), 0 if done else rows[-1][0], done
 
 
 def _older(rows: list[Row], cutoff_us: int) -> list[Row]:

@@ -18,6 +18,7 @@ from onex_grpc.store.sqlite import (
     intents,
     leases,
     outcomes,
+    pending_steps,
     purging,
     queries,
     queue_figures,
@@ -31,6 +32,7 @@ from onex_grpc.store.text_rules import (
     check_change,
     check_guards,
     check_request,
+    check_steps,
     refuse_nul,
 )
 
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
         NodeEntries,
         NodeEntry,
         OpenWork,
+        PendingStep,
         QueueStats,
         RecordedAction,
         Replayed,
@@ -196,6 +199,18 @@ class SqliteStore(SingleProcess):
         refuse_nul(prefix=prefix)
         now_us = self._clock.peek()
         return await self._reader.list(lambda c: queries.open_work(c, prefix, now_us))
+
+    async def record_pending(
+        self, guard: Guard, steps: Sequence[PendingStep], ended: Sequence[str] = ()
+    ) -> None:
+        check_guards((guard,))
+        check_steps(steps, ended)
+        await self._batcher.submit(lambda tx: pending_steps.record(tx, guard, steps, ended))
+
+    async def list_pending(self, workflow_id: str) -> Sequence[PendingStep]:
+        refuse_nul(workflow_id=workflow_id)
+        now_us = self._clock.peek()
+        return await self._reader.list(lambda c: pending_steps.of_workflow(c, workflow_id, now_us))
 
     # Intents
 
