@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.store.conftest import Backend
+    from tests.store.rivals import Rival
 
 HOUR = 3600
 
@@ -325,6 +327,22 @@ async def test_other_replicas_read_them_and_a_former_holder_is_refused(
     with pytest.raises(StaleFenceError):
         await one.record_pending(lease.guard, [step("c")], ["a", "b"])
     assert await ids(one) == await ids(other) == ["a", "b"]
+
+
+async def test_a_sweep_does_not_wait_for_a_writer(
+    pair: tuple[Store, Store], rival: Rival
+) -> None:
+    store = pair[0]
+    lease = await begun(store)
+    await store.record_pending(lease.guard, [step("a"), step("b")])
+    await store.commit(change(1, guard=lease.guard, opened=False))
+    rival.execute("SELECT 1 FROM pending_steps WHERE action_id = 'a' FOR UPDATE")
+    async with asyncio.timeout(20):
+        await sweep(store, FOR_EVER)
+    assert await ids(store) == ["a"]
+    rival.rollback()
+    await sweep(store, FOR_EVER)
+    assert await ids(store) == []
 
 
 async def test_a_backup_has_them(tmp_path: Path, clock: ManualClock) -> None:

@@ -38,7 +38,7 @@ _STEPS: Final = (
     "SELECT p.id, coalesce(s.open, false) FROM pending_steps p "
     "LEFT JOIN state s ON s.key = %s || p.workflow_id WHERE p.id > %s ORDER BY p.id LIMIT %s"
 )
-# Who records a step may hold its row: the next sweep looks again.
+# A row that is being recorded is locked, and left to the next sweep.
 _REMOVE_STEPS: Final = (
     "DELETE FROM pending_steps WHERE id IN "
     "(SELECT id FROM pending_steps WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED)"

@@ -1,4 +1,4 @@
--- Steps of open workflows that were sent and have not ended; id is the order of their first recording. Who writes one
+-- Steps of open workflows that were sent and have not ended; id is the order of their first recording. A writer
 -- has locked the workflow's row.
 CREATE TABLE pending_steps (
   id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
