@@ -43,6 +43,8 @@ class CallContext:
         workflow_id: the workflow that the call serves; empty outside workflows.
         tracestate: W3C vendor data of the trace, handed on as it came.
         baggage: W3C baggage, handed on as it came.
+        issued_us: when the action was first sent, in microseconds since the Unix epoch; 0 for a
+            first sending, which is issued when it arrives.
     """
 
     correlation_id: str
@@ -55,6 +57,7 @@ class CallContext:
     workflow_id: str = ""
     tracestate: str = ""
     baggage: str = ""
+    issued_us: int = 0
 
     def remaining(self) -> float | None:
         """Seconds until the deadline, 0.0 when it has passed; None without a deadline."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from onex.v1 import (
@@ -16,7 +17,7 @@ from onex.v1 import (
     reducer_pb2_grpc,
 )
 from onex_grpc.contract.node import parse_target
-from onex_grpc.errors import ContractValidationError, Violation
+from onex_grpc.errors import ContractValidationError, NodeUnavailableError, Violation
 
 if TYPE_CHECKING:
     from onex_grpc.action.command import Command
@@ -50,6 +51,15 @@ class Router:
                 self._calls.clear()
             call = self._calls[target] = self._connect(target)
         return call
+
+    def check(self, target: str) -> None:
+        """Refuse a target that never was in the mesh or takes no commands; not one that is away.
+
+        Raises:
+            TargetNotFoundError, ContractValidationError: as `resolve`.
+        """
+        with suppress(NodeUnavailableError):
+            self.resolve(target)
 
     def queue(self, target: str) -> intent_pb2_grpc.IntentQueueServiceStub:
         """The queue of a reducer, `reducer` or `reducer/name`; raises TargetNotFoundError."""

@@ -28,11 +28,12 @@ from onex_grpc.node.base import Node, Service
 from onex_grpc.registry import Registry
 from onex_grpc.rpc.calls import CallRuntime
 from onex_grpc.rpc.client import Mesh
-from onex_grpc.rpc.limits import MessageLimit
+from onex_grpc.rpc.limits import CallLimit, MessageLimit
 from onex_grpc.store.protocol import Store
 from onex_grpc.telemetry import NO_TELEMETRY, Telemetry
 from onex_grpc.workflow.engine import WorkflowEngine
 from onex_grpc.workflow.handlers import WorkflowHandlers
+from onex_grpc.workflow.outage import Outages
 from onex_grpc.workflow.service import WorkflowServicer
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class NodeOrchestrator(Node):
         self.registry = Registry(self._store, settings.ttl, limit.size)
         self._leases = LeaseServicer(self._store, key, settings)
         self._keeper = LeaseKeeper(self._store, lambda grant: sign_token(key, grant, time.time()))
-        router = Router(container.get_service(Mesh))
+        mesh = container.get_service(Mesh)
+        router = Router(mesh)
         handlers = WorkflowHandlers()
         self.register_workflows(handlers)
         self._workflows = handlers.names()
@@ -78,6 +80,7 @@ class NodeOrchestrator(Node):
             keeper=self._keeper,
             telemetry=container.get_service(Telemetry) if observed else NO_TELEMETRY,
             handlers=handlers,
+            outages=Outages(mesh, max(1, _call_limit(container).concurrent // 4)),
             holder=self.name,
             ttl=settings.ttl,
         )
@@ -157,6 +160,10 @@ class NodeOrchestrator(Node):
         await self._actions.close()
         await self._keeper.close()
         await self.registry.close()
+
+
+def _call_limit(container: ModelONEXContainer) -> CallLimit:
+    return container.get_service(CallLimit) if container.has_service(CallLimit) else CallLimit()
 
 
 class _OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorNodeServiceServicer):

@@ -67,7 +67,7 @@ def start_spans(
 def queue_entry(intent: intent_pb2.ModelIntent, traceparent: str) -> NewIntent:
     """The intent as the queue stores it."""
     policy = intent.retry_policy
-    retries = policy.max_retries if intent.HasField("retry_policy") else _DEFAULT_RETRIES
+    retries = policy.max_retries if policy.HasField("max_retries") else _DEFAULT_RETRIES
     return NewIntent(
         intent_id=intent.intent_id,
         priority=intent.priority or intent_pb2.INTENT_PRIORITY_NORMAL,

@@ -22,6 +22,13 @@ class MessageLimit:
     size: int = MESSAGE_BYTES
 
 
+@dataclass(frozen=True, slots=True)
+class CallLimit:
+    """The limit of the calls that a node handles at a time."""
+
+    concurrent: int = 1000
+
+
 def common_options(message_bytes: int) -> list[Option]:
     """Limits that hold on both sides, for sending and receiving."""
     return [

@@ -19,7 +19,7 @@ from onex_grpc.lease.verifier import TokenVerifier
 from onex_grpc.node.base import Node, Service
 from onex_grpc.rpc.calls import Admit, CallRuntime
 from onex_grpc.rpc.client import Mesh
-from onex_grpc.rpc.limits import MessageLimit
+from onex_grpc.rpc.limits import CallLimit, MessageLimit
 from onex_grpc.serve.admissions import check_flow, check_flow_to, limit_calls, wait_for_start
 from onex_grpc.serve.health import Health
 from onex_grpc.serve.housekeeping import Housekeeper
@@ -111,6 +111,7 @@ class NodeHost:
             container.register(CallRuntime, runtime)
             container.register(LeaseSettings, settings.lease)
             container.register(MessageLimit, MessageLimit(settings.limits.message_bytes))
+            container.register(CallLimit, CallLimit(settings.limits.concurrent_calls))
             if kind in _WITH_STORE:
                 address = settings.store or _store_file(settings.state, runtime.node)
                 keeper = Housekeeper(settings.retention.rules())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from google.protobuf.message import Message
 
 from onex.v1 import common_pb2
+from onex_grpc.errors import ContractValidationError, Violation
 from onex_grpc.typed.feeding import Feeding
 from onex_grpc.typed.repeating import repeated
 
@@ -78,11 +79,20 @@ class MeshCaller:
         # A workflow that is asked for again is joined, at whichever of its node's processes.
         self._repeats = contract.kind == _ORCHESTRATOR and mesh.has_several(target)
 
-    async def unary(self, rpc: Rpc[Q, R], request: Q, timeout: float | None) -> R:
+    async def unary(
+        self, rpc: Rpc[Q, R], request: Q, timeout: float | None, within: float | None = None
+    ) -> R:
         """One request, one response; raises the server's OnexError.
 
         A workflow is asked for again where one of several processes is gone or goes.
+
+        Raises:
+            ContractValidationError: for a `within`, which only the steps of a workflow have.
         """
+        if within is not None:
+            raise ContractValidationError.of(
+                Violation("within", "bounds a step of a workflow; outside of one give a timeout")
+            )
         rpc.check_request(request)
         call = cast("Unary", self._methods[rpc.name])
         timeout = rpc.timeout if timeout is None else timeout

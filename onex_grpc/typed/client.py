@@ -26,8 +26,10 @@ Requests: TypeAlias = Iterable[Q] | AsyncIterable[Q]
 class Caller(Protocol):
     """Carries out the calls of a client; a timeout of None is that of the contract."""
 
-    async def unary(self, rpc: Rpc[Q, R], request: Q, timeout: float | None) -> R:
-        """One request, one response."""
+    async def unary(
+        self, rpc: Rpc[Q, R], request: Q, timeout: float | None, within: float | None = None
+    ) -> R:
+        """One request, one response; `within` bounds a step of a workflow, attempts and waits."""
         ...
 
     def server_stream(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar, cast
 
 from google.protobuf.message import Message
 
-from onex_grpc.errors import UnimplementedError
+from onex_grpc.errors import ContractValidationError, UnimplementedError, Violation
 from onex_grpc.workflow.calls import StepCall
 
 if TYPE_CHECKING:
@@ -65,23 +65,37 @@ class StepCaller:
         self._methods = methods
         self._node = node
 
-    async def unary(self, rpc: Rpc[Q, R], request: Q, timeout: float | None) -> R:
-        """The response of the step.
+    async def unary(
+        self, rpc: Rpc[Q, R], request: Q, timeout: float | None, within: float | None = None
+    ) -> R:
+        """Return the response of the step, which an outage of its node only delays.
 
-        Each attempt may take `timeout` seconds; without it as long as the contract says, else 30 s.
+        Args:
+            rpc: what is called.
+            request: the request; a copy of it is sent.
+            timeout: seconds that each attempt may take; None for what the contract says, else 30 s.
+            within: seconds that bound the step, with all its attempts; None for no bound.
 
         Raises:
+            DeadlineExceededError: when the step did not end within its time; its context has
+                `outcome_unknown` where an effect or reducer may have done it.
             OnexError: with which the step failed for good, as the class that the node raised.
+            ContractValidationError: for a `within` that is not above 0.
             TypeError: for a request of another type.
         """
         rpc.check_request(request)
-        method = self._methods.find(rpc, self._node)
+        if within is not None and not within > 0:
+            raise ContractValidationError.of(
+                Violation("within", f"is {within!r}; give seconds above 0, or None for no bound")
+            )
         bound = _bound(rpc, timeout)
         # What the handler makes of it meanwhile is not what a repeat is to send.
         sent = rpc.request()
         sent.CopyFrom(request)
 
         async def send() -> R:
+            # Found at each attempt: the node may be away now, and be back for the next one.
+            method = self._methods.find(rpc, self._node)
             return cast("R", await method(sent, timeout=bound))
 
         return await self._calls.call(
@@ -91,6 +105,7 @@ class StepCaller:
                 request=sent,
                 response=rpc.response,
                 send=send,
+                within=within,
             )
         )
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from onex_grpc.errors import LeaseConflictError
+    from onex_grpc.workflow.pending import PendingSteps
 
 Output = orchestrator_pb2.ModelOrchestratorOutput
 Work: TypeAlias = "Callable[[Active], Coroutine[Any, Any, Output]]"
@@ -27,7 +28,7 @@ class Active:
 
     __slots__ = (
         *("answers", "content", "correlation_id", "held", "in_term", "interrupted", "over"),
-        *("task", "workflow_id"),
+        *("pending", "task", "workflow_id"),
     )
 
     def __init__(self, workflow_id: str, content: bytes) -> None:
@@ -43,6 +44,8 @@ class Active:
         """Whether it is being worked on, and not between two leases."""
         self.held: LeaseConflictError | None = None
         """Why it does not run here: another instance is working on it."""
+        self.pending: PendingSteps | None = None
+        """The steps that are under way; None before the first lease."""
         self.over = False
         """Whether its end is recorded, be it an error."""
         self.task: asyncio.Task[Output]

@@ -71,6 +71,7 @@ class StepCall(Generic[R]):
         request: its request, from which the step is known again.
         response: type of its response.
         send: makes the call once.
+        within: seconds that bound the step, with all its attempts; None without a bound.
     """
 
     rpc: str
@@ -78,6 +79,7 @@ class StepCall(Generic[R]):
     request: Message
     response: type[R]
     send: Callable[[], Awaitable[R]]
+    within: float | None = None
 
 
 class StepCalls:
@@ -208,7 +210,7 @@ def _task(step: StepCall[R], step_id: str) -> Task:
     def prepare(action_id: str, issued_at: Timestamp) -> Send:
         return send
 
-    return Task(step_id, step.rpc, step.target, prepare)
+    return Task(step_id, step.rpc, step.target, prepare, step.within)
 
 
 def _given_up(step_id: str) -> orchestrator_pb2.WorkflowStepResult:

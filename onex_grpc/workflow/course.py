@@ -33,7 +33,10 @@ class Course(Protocol):
         ...
 
     def check_targets(self) -> None:
-        """Raises TargetNotFoundError when the mesh lacks a node that the workflow needs."""
+        """Raise TargetNotFoundError for a node that never was in the mesh.
+
+        One that is away is waited for.
+        """
         ...
 
     def policy(self, resolution: orchestrator_pb2.ConflictResolution | None) -> FailurePolicy:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onex_grpc.context import current_call
-from onex_grpc.errors import LeaseConflictError
+from onex_grpc.errors import DeadlineExceededError, LeaseConflictError
 from onex_grpc.workflow.active import Active, ActiveWorkflows
 from onex_grpc.workflow.answers import Given
 from onex_grpc.workflow.courses import Courses
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from onex_grpc.telemetry import Telemetry
     from onex_grpc.workflow.course import Course
     from onex_grpc.workflow.handlers import WorkflowHandlers
+    from onex_grpc.workflow.outage import Outages
+
+_MARGIN: Final = 0.1
+_MARGIN_SHARE: Final = 0.1
+"""Seconds, and share of the time that is left, in which an answer reaches its caller."""
 
 
 class WorkflowEngine:
@@ -44,6 +50,7 @@ class WorkflowEngine:
         keeper: LeaseKeeper,
         telemetry: Telemetry,
         handlers: WorkflowHandlers,
+        outages: Outages,
         holder: str,
         ttl: float,
     ) -> None:
@@ -61,6 +68,7 @@ class WorkflowEngine:
             keeper=keeper,
             telemetry=telemetry,
             running=self._running,
+            outages=outages,
             ttl=ttl,
         )
         self._recovery = Recovery(self._instances, self._running, self._runner.resume, ttl)
@@ -76,7 +84,21 @@ class WorkflowEngine:
             AlreadyExistsError: when the workflow id was used for another content.
             LeaseConflictError: when somebody who is no instance of this node coordinates it.
             WorkflowExecutionError: when a step failed for good; a repeat gets it again.
+            DeadlineExceededError: when the caller's deadline is about to pass; it names what the
+                workflow waits for, which goes on.
         """
+        limit = asyncio.timeout(_patience())
+        try:
+            async with limit:
+                return await self._execute(contract)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        raise self._unfinished(contract.workflow_id)
+
+    async def _execute(
+        self, contract: orchestrator_pb2.ModelContractOrchestrator
+    ) -> orchestrator_pb2.ModelOrchestratorOutput:
         pause = FIRST_LOOK
         while True:
             active, content = self._begin_or_join(contract)
@@ -153,6 +175,15 @@ class WorkflowEngine:
         await self._recovery.close()
         await self._running.close()
 
+    def _unfinished(self, workflow_id: str) -> DeadlineExceededError:
+        active = self._running.get(workflow_id)
+        waits = "" if active is None or active.pending is None else f": {active.pending}"
+        return DeadlineExceededError(
+            f"workflow {workflow_id} goes on, but did not end within the call's deadline{waits};"
+            " call again with the same workflow_id for its result",
+            context={"workflow_id": workflow_id},
+        )
+
     def _begin_or_join(
         self, contract: orchestrator_pb2.ModelContractOrchestrator
     ) -> tuple[Active, bytes]:
@@ -185,6 +216,15 @@ class WorkflowEngine:
         await self._instances.wait(active.workflow_id, conflict, longest)
 
 
+def _patience() -> float | None:
+    """Return the seconds after which a caller is told that the workflow goes on: just before its
+    deadline, which would tell it nothing.
+    """
+    call = current_call()
+    remaining = None if call is None else call.remaining()
+    return None if remaining is None else remaining - min(_MARGIN, remaining * _MARGIN_SHARE)
+
+
 async def _answers(
     active: Active, content: bytes, given: Given
 ) -> AsyncGenerator[common_pb2.Data, None]:
@@ -205,5 +245,4 @@ def _prepare(
     if not contract.correlation_id:
         contract.correlation_id = call.correlation_id if call else str(uuid.uuid4())
     traceparent = call.traceparent if call else ""
-    course.check_targets()
     return Workflow(contract, course, content, traceparent, time.time_ns() // 1000)

@@ -37,9 +37,9 @@ class GraphCourse:
         return self._plan.coordination
 
     def check_targets(self) -> None:
-        """Raises TargetNotFoundError when the mesh lacks the node of a step."""
+        """Raise TargetNotFoundError for the node of a step that never was in the mesh."""
         for step in self._plan.steps:
-            self._router.resolve(step.target)
+            self._router.check(step.target)
 
     def policy(self, resolution: orchestrator_pb2.ConflictResolution | None) -> FailurePolicy:
         """That of the contract; a workflow without one is aborted by the first failure."""
@@ -94,21 +94,22 @@ class GraphRunner:
         def prepare(action_id: str, issued_at: Timestamp) -> Send:
             return self._prepare(step, action_id, issued_at)
 
-        return await self._runner.run(Task(step.step_id, step.step_id, step.target, prepare))
+        task = Task(step.step_id, step.step_id, step.target, prepare, step.within)
+        return await self._runner.run(task)
 
     def _prepare(self, step: PlannedStep, action_id: str, issued_at: Timestamp) -> Send:
         workflow = self._workflow
         command = copy_step_command(workflow.contract.workflow_config.steps[step.index])
         for binding in step.bindings:
             binding.fill(command, self._values)
-        call = self._router.resolve(step.target)
         complete(
             command,
             correlation_id=workflow.correlation_id,
             action_id=action_id,
             issued_at=issued_at,
         )
-        return lambda: call(command, step.timeout)
+        # Resolved at each attempt: the node may be away now, and be back for the next one.
+        return lambda: self._router.resolve(step.target)(command, step.timeout)
 
 
 def _failure(

@@ -21,10 +21,6 @@ Handler: TypeAlias = "Callable[[Any, StepCalls], Awaitable[Message] | AsyncItera
 """Runs a workflow: (request, its calls) -> response; an async generator gives many."""
 
 _INPUT: Final = "initial_state"
-# Ten repeats from 0.1 s on take between one and two minutes: a node that is restarted or moved is
-# waited for.
-_DEFAULT_RETRIES: Final = 10
-_CONDITION: Final = "UNAVAILABLE"
 
 
 def _anything(request: Message, workflow_id: str) -> None:
@@ -40,7 +36,7 @@ class WorkflowHandler:
         request: type of its request's message.
         run: the handler itself.
         response: type of its responses; None allows any.
-        retry: how steps that meet an unavailable node are repeated; None for ten repeats.
+        retry: how steps that meet an outage are repeated; None for without end.
         targets: the nodes that it calls.
         check: finds faults of a request for a workflow id before it is begun; raises
             ContractValidationError.
@@ -55,14 +51,9 @@ class WorkflowHandler:
     check: Callable[[Any, str], None] = field(default=_anything)
 
     def policy(self, resolution: orchestrator_pb2.ConflictResolution | None) -> FailurePolicy:
-        """What the contract says; else that unavailable nodes are waited for."""
-        if resolution is not None:
-            return FailurePolicy(resolution)
-        retry = self.retry or common_pb2.RetryPolicy(max_retries=_DEFAULT_RETRIES)
+        """Return what the contract says; else how the handler's steps wait for outages."""
         return FailurePolicy(
-            orchestrator_pb2.ConflictResolution(
-                retry_enabled=True, retry_conditions=[_CONDITION], retry_config=retry
-            )
+            resolution or orchestrator_pb2.ConflictResolution(retry_config=self.retry)
         )
 
 

@@ -46,9 +46,9 @@ class ImperativeCourse:
         return orchestrator_pb2.WORKFLOW_COORDINATION_UNSPECIFIED
 
     def check_targets(self) -> None:
-        """Raises TargetNotFoundError when the mesh lacks a node that the handler calls."""
+        """Raise TargetNotFoundError for a node of the handler that never was in the mesh."""
         for target in self._handler.targets:
-            self._router.resolve(target)
+            self._router.check(target)
 
     def policy(self, resolution: orchestrator_pb2.ConflictResolution | None) -> FailurePolicy:
         """That of the contract, else the handler's."""

@@ -39,6 +39,7 @@ class PlannedStep:
         kind: effect, compute or reducer.
         target: who does it.
         timeout: seconds that one attempt may take.
+        within: seconds that bound the step, with all its attempts; None without a bound.
         waits_for: indexes of the steps that must have ended before it starts.
         needs: indexes of the steps without whose output it cannot run.
         bindings: what it takes from outputs of earlier steps.
@@ -49,6 +50,7 @@ class PlannedStep:
     kind: str
     target: str
     timeout: float
+    within: float | None
     waits_for: tuple[int, ...]
     needs: frozenset[int]
     bindings: tuple[CompiledBinding, ...]
@@ -204,6 +206,7 @@ def _step(graph: _Graph, index: int, violations: list[Violation]) -> PlannedStep
         kind=kind,
         target=step.target_node,
         timeout=_timeout(step),
+        within=step.within.ToNanoseconds() / 1e9 if step.HasField("within") else None,
         waits_for=waits_for,
         needs=frozenset(graph.direct[index]) | reads,
         bindings=bindings,

@@ -1,10 +1,11 @@
-"""What becomes of a workflow when a step fails: retried, else skipped, else aborted."""
+"""What becomes of a step that fails: repeated, else skipped, else the workflow is aborted."""
 
 from __future__ import annotations
 
 import random
 from typing import TYPE_CHECKING, Final
 
+from onex_grpc.action.outcome import Failure
 from onex_grpc.errors import OnexError, OutcomeUnknownError
 from onex_grpc.rpc.status import reason_of
 
@@ -15,18 +16,25 @@ _DEFAULT_RETRIES: Final = 3
 _DEFAULT_INITIAL: Final = 0.1
 _DEFAULT_LONGEST: Final = 30.0
 _DEFAULT_MULTIPLIER: Final = 2.0
+# A server's RetryInfo may ask for more than the longest wait; beyond this it is a mistake.
+_MOST_ASKED: Final = 300.0
+# From here on every wait is the longest: greater powers would overflow.
+_MOST_GROWTH: Final = 64
 
 
 class FailurePolicy:
-    """The conflict_resolution of a workflow."""
+    """The conflict_resolution of a workflow, or the retries that a handler's contract states.
+
+    Attributes:
+        skips: a step that failed for good is skipped, and its workflow goes on.
+    """
 
     def __init__(self, resolution: orchestrator_pb2.ConflictResolution) -> None:
-        self._conditions = frozenset(
-            resolution.retry_conditions if resolution.retry_enabled else ()
-        )
         config = resolution.retry_config
-        given = resolution.HasField("retry_config")
-        self._max_retries = config.max_retries if given else _DEFAULT_RETRIES
+        self._conditions = frozenset(resolution.retry_conditions)
+        self._retries_final = resolution.retry_enabled
+        self._waits = resolution.retry_enabled or not resolution.HasField("retry_enabled")
+        self._bound = config.max_retries if config.HasField("max_retries") else None
         self._initial = _seconds(config, "initial_backoff", _DEFAULT_INITIAL)
         self._longest = _seconds(config, "max_backoff", _DEFAULT_LONGEST)
         self._multiplier = (
@@ -34,21 +42,30 @@ class FailurePolicy:
         )
         self.skips = resolution.continue_on_error
 
-    def retry_delay(self, error: OnexError, attempts: int) -> float | None:
-        """Seconds to wait before the next attempt, after so many; None when there is none.
+    def repeats(self, error: OnexError, failure: Failure, attempts: int) -> bool:
+        """Return True where a step is sent again that has failed so, after so many attempts.
 
-        An unknown outcome is never retried, whatever the conditions say: the effect may have
+        An unknown outcome is never repeated, whatever the conditions say: the effect may have
         happened.
         """
-        if attempts > self._max_retries or isinstance(error, OutcomeUnknownError):
-            return None
-        if not self._conditions & {reason_of(error), error.status.name}:
-            return None
-        wait = min(self._longest, self._initial * self._multiplier ** (attempts - 1))
-        if error.retry_after is not None:
-            wait = max(wait, min(error.retry_after, self._longest))
-        # Equal jitter: half of the wait is certain, so that a retry never comes at once.
-        return wait * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        if isinstance(error, OutcomeUnknownError):
+            return False
+        named = bool(self._conditions & {reason_of(error), error.status.name})
+        if failure is Failure.DELAYS:
+            bounded = self._bound is not None and (named or not self._conditions)
+            return self._waits and not (bounded and attempts > (self._bound or 0))
+        bound = _DEFAULT_RETRIES if self._bound is None else self._bound
+        return self._retries_final and named and attempts <= bound
+
+    def wait(self, error: OnexError, repeat: int) -> float:
+        """Return the seconds to wait before a repeat, counted from 1 since the last wait that a
+        returning node has ended.
+        """
+        growth = self._multiplier ** min(repeat - 1, _MOST_GROWTH)
+        wait = min(self._longest, self._initial * growth)
+        # Equal jitter: half of the wait is certain, so that a repeat never comes at once.
+        wait *= random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        return max(wait, min(error.retry_after or 0.0, _MOST_ASKED))
 
 
 def _seconds(config: common_pb2.RetryPolicy, field: str, default: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -15,10 +16,12 @@ from onex_grpc.errors import (
     EpochMismatchError,
     OnexError,
     StateConsistencyError,
+    TargetNotFoundError,
     WorkflowNotFoundError,
 )
 from onex_grpc.workflow.facts import Workflow, recorded_contract
 from onex_grpc.workflow.output import make_output
+from onex_grpc.workflow.pending import PendingSteps
 from onex_grpc.workflow.step import LOST
 from onex_grpc.workflow.tenure import Ended, Tenure, Tenures
 from onex_grpc.workflow.term import Term
@@ -30,12 +33,14 @@ if TYPE_CHECKING:
     from onex_grpc.workflow.active import Active, ActiveWorkflows
     from onex_grpc.workflow.courses import Courses
     from onex_grpc.workflow.instances import Instances
+    from onex_grpc.workflow.outage import Outages
 
 _log = logging.getLogger(__name__)
 
 Output = orchestrator_pb2.ModelOrchestratorOutput
-# A lease that is lost again and again without any progress is not taken up for ever.
-_MOST_FRUITLESS_TERMS: Final = 3
+# A lease that is lost again and again without any progress: the next one waits longer and longer.
+_FRUITLESS_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 30.0
 _MOST_RESUMING: Final = 64
 # What ends a term: the lease is lost, or an action under it has changed what the term builds on.
 _ENDS_TERM: Final = (*LOST, EpochMismatchError, StateConsistencyError)
@@ -53,6 +58,7 @@ class WorkflowRunner:
         keeper: LeaseKeeper,
         telemetry: Telemetry,
         running: ActiveWorkflows,
+        outages: Outages,
         ttl: float,
     ) -> None:
         """Takes the ttl of leases in seconds."""
@@ -62,11 +68,22 @@ class WorkflowRunner:
         self._keeper = keeper
         self._telemetry = telemetry
         self._running = running
+        self._outages = outages
         self._tenures = Tenures(store, instances, ttl)
         self._resuming = asyncio.Semaphore(_MOST_RESUMING)
 
     async def begin(self, workflow: Workflow, active: Active) -> Output:
-        """Runs a workflow from its beginning; one that has begun before goes on."""
+        """Run a workflow from its beginning; one that has begun before goes on.
+
+        Raises:
+            TargetNotFoundError: for a node that never was in the mesh.
+        """
+        try:
+            workflow.course.check_targets()
+        except TargetNotFoundError:
+            # What is known is answered, and goes on, whoever is away.
+            if not await self._tenures.is_known(workflow.workflow_id):
+                raise
         tenure = await self._tenures.begin(workflow, active)
         if tenure is None:
             return await self.resume(active)
@@ -128,21 +145,24 @@ class WorkflowRunner:
                 # Its cancellation may be among those forgotten.
                 raise self._running.draining()
             _log.warning("workflow %s: %s", workflow.workflow_id, lost)
+            await _rest(fruitless)
             following = await self._tenures.take_up(workflow, active)
             if isinstance(following, Ended):
                 return _output(workflow, following, active)
             fruitless = fruitless + 1 if following.epoch == tenure.epoch else 0
-            if fruitless == _MOST_FRUITLESS_TERMS:
-                raise lost
             tenure = following
 
     def _term(self, workflow: Workflow, tenure: Tenure, held: HeldLease, active: Active) -> Term:
+        steps = PendingSteps(self._store, held.guard, tenure.pending, tenure.maybe_sent_us)
+        active.pending = steps
         return Term(
             workflow,
             held=held,
             state=tenure.state,
             epoch=tenure.epoch,
             store=self._store,
+            outages=self._outages,
+            pending=steps,
             telemetry=self._telemetry,
             answered=partial(active.answers.publish, run=tenure.state.run),
         )
@@ -164,6 +184,13 @@ async def _forget_cancellation(task: asyncio.Task[Output]) -> None:
         await asyncio.sleep(0)
     while task.cancelling():
         task.uncancel()
+
+
+async def _rest(fruitless: int) -> None:
+    """Wait before a term that follows on so many without progress."""
+    if fruitless:
+        pause = min(_LONGEST_PAUSE, _FRUITLESS_PAUSE * 2.0 ** min(fruitless, 16))
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
 
 
 def _cancel(task: asyncio.Task[Output]) -> None:

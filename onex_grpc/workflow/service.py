@@ -10,6 +10,7 @@ from onex_grpc.action.state import read_state
 from onex_grpc.errors import WorkflowNotFoundError
 from onex_grpc.store.history_message import entry_message, stream_history
 from onex_grpc.store.keys import workflow_key
+from onex_grpc.workflow.pending_message import pending_steps
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,7 +36,8 @@ class WorkflowServicer(orchestrator_pb2_grpc.WorkflowServiceServicer):
                 f"there is no workflow {request.workflow_id}",
                 context={"workflow_id": request.workflow_id},
             )
-        return orchestrator_pb2.GetWorkflowResponse(state=state, epoch=epoch)
+        pending = await pending_steps(self._store, request.workflow_id, state)
+        return orchestrator_pb2.GetWorkflowResponse(state=state, epoch=epoch, pending_steps=pending)
 
     async def ListHistory(
         self, request: orchestrator_pb2.ListWorkflowHistoryRequest, context: object

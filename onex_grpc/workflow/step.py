@@ -1,9 +1,8 @@
-"""One step: from its call to its result, with retries."""
+"""One step: from its call to its result, over all outages between them."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -15,6 +14,7 @@ from onex_grpc.action.ids import derive_action_id
 from onex_grpc.context import CallContext, enter_call
 from onex_grpc.errors import (
     LeaseExpiredError,
+    LeaseRequiredError,
     LeaseValidationError,
     OnexError,
     StaleFenceError,
@@ -22,16 +22,19 @@ from onex_grpc.errors import (
 from onex_grpc.rpc.status import error_detail
 from onex_grpc.store.model import ActionRecord
 from onex_grpc.telemetry import SpanKind, names
+from onex_grpc.workflow.attempts import Attempts
 
 if TYPE_CHECKING:
     from onex_grpc.lease.keeper import HeldLease
     from onex_grpc.telemetry import Span, Telemetry
     from onex_grpc.workflow.facts import Workflow
     from onex_grpc.workflow.journal import Journal
+    from onex_grpc.workflow.outage import Outages
+    from onex_grpc.workflow.pending import Pending, PendingSteps
     from onex_grpc.workflow.policy import FailurePolicy
 
 _DELEGATE: Final = action_pb2.ACTION_TYPE_DELEGATE_TASK
-LOST: Final = (LeaseExpiredError, LeaseValidationError, StaleFenceError)
+LOST: Final = (LeaseExpiredError, LeaseValidationError, LeaseRequiredError, StaleFenceError)
 """Errors that end the holder's right to work, not the step."""
 
 Send: TypeAlias = Callable[[], Awaitable[common_pb2.Data]]
@@ -49,6 +52,8 @@ class Task(NamedTuple):
     target: str
     """Who does it, as `kind` or `kind/name`."""
     prepare: Prepare
+    within: float | None
+    """Seconds that bound the step, with all its attempts; None without a bound."""
 
 
 class StepOutcome(NamedTuple):
@@ -69,6 +74,8 @@ class StepRunner:
         held: HeldLease,
         journal: Journal,
         policy: FailurePolicy,
+        outages: Outages,
+        pending: PendingSteps,
         telemetry: Telemetry,
         traceparent: str,
     ) -> None:
@@ -77,6 +84,8 @@ class StepRunner:
         self._held = held
         self._journal = journal
         self._policy = policy
+        self._outages = outages
+        self._pending = pending
         self._telemetry = telemetry
         self._traceparent = traceparent
         # What happens between steps belongs to the workflow's span.
@@ -88,10 +97,11 @@ class StepRunner:
         enter_call(self._between)
 
     async def run(self, task: Task) -> StepOutcome:
-        """Runs a step to its end; a failure that the policy does not retry is an outcome.
+        """Run a step to its end: an outage delays it, any other failure is an outcome.
 
         Raises:
-            LeaseExpiredError, LeaseValidationError, StaleFenceError: when the lease is lost.
+            LeaseExpiredError, LeaseValidationError, LeaseRequiredError, StaleFenceError: when the
+                right to work has ended.
         """
         workflow = self._workflow
         action_id = derive_action_id(workflow.workflow_id, self._journal.run, task.step_id)
@@ -127,55 +137,53 @@ class StepRunner:
         return outcome
 
     async def _attempt_all(self, task: Task, action_id: str, span: Span) -> StepOutcome:
-        issued_at = _now()
+        pending = self._pending.begin(action_id, task.step_id, task.target, task.within)
+        attempts = Attempts(
+            pending, self._pending, held=self._held, policy=self._policy, outages=self._outages
+        )
         try:
-            send = task.prepare(action_id, issued_at)
-        except OnexError as error:
-            return self._failed(task, error, attempts=0, seconds=0.0)
-        record = self._record(task, action_id, issued_at)
-        attempts = 0
-        while True:
-            attempts += 1
-            self._held.check()
-            enter_call(self._context(action_id, span))
-            started = time.perf_counter()
-            try:
-                output = await send()
-            except LOST:
-                raise
-            except OnexError as error:
-                seconds = time.perf_counter() - started
-                delay = self._policy.retry_delay(error, attempts)
-                if delay is None:
-                    span.set(names.ATTEMPT, attempts)
-                    return self._failed(task, error, attempts, seconds)
-            else:
-                return _completed(task, output, attempts, time.perf_counter() - started, record)
-            await asyncio.sleep(delay)
+            send = task.prepare(action_id, _timestamp(pending.issued_us))
 
-    def _context(self, action_id: str, span: Span) -> CallContext:
+            async def send_in_context() -> common_pb2.Data:
+                enter_call(self._context(pending, span))
+                return await send()
+
+            output = await attempts.run(send_in_context)
+        except (*LOST, asyncio.CancelledError):
+            # The next holder goes on with what is on record of it.
+            self._pending.leave(pending)
+            raise
+        except OnexError as error:
+            self._pending.end(pending)
+            span.set(names.ATTEMPT, pending.attempts)
+            return self._failed(task, error, pending.attempts, attempts.seconds)
+        self._pending.end(pending)
+        return _completed(task, output, pending, attempts.seconds, self._record(task, pending))
+
+    def _context(self, pending: Pending, span: Span) -> CallContext:
         workflow = self._workflow
         return CallContext(
             correlation_id=workflow.correlation_id,
-            action_id=action_id,
+            action_id=pending.action_id,
             epoch=self._journal.epoch,
             # Each attempt carries the token of the last renewal.
             lease=self._held.claim,
             traceparent=span.traceparent,
             workflow_id=workflow.workflow_id,
+            issued_us=pending.issued_us if pending.resent else 0,
         )
 
-    def _record(self, task: Task, action_id: str, issued_at: Timestamp) -> ActionRecord:
+    def _record(self, task: Task, pending: Pending) -> ActionRecord:
         workflow, guard = self._workflow, self._held.guard
         return ActionRecord(
             scope=workflow.workflow_id,
-            action_id=action_id,
+            action_id=pending.action_id,
             # The content of a step follows from that of its workflow.
             content_hash=workflow.content,
             action_type=_DELEGATE,
             target=task.target,
             correlation_id=workflow.correlation_id,
-            issued_us=issued_at.seconds * 1_000_000 + issued_at.nanos // 1000,
+            issued_us=pending.issued_us,
             fence=guard.fence,
             epoch=self._journal.epoch,
             lease_id=guard.lease_id,
@@ -198,7 +206,7 @@ class StepRunner:
 def _completed(
     task: Task,
     output: common_pb2.Data,
-    attempts: int,
+    pending: Pending,
     seconds: float,
     record: ActionRecord,
 ) -> StepOutcome:
@@ -206,15 +214,15 @@ def _completed(
         step_id=task.step_id,
         status=orchestrator_pb2.STEP_STATUS_COMPLETED,
         output=output,
-        attempts=attempts,
+        attempts=pending.attempts,
         execution_time=_duration(seconds),
     )
     return StepOutcome(result, record, None)
 
 
-def _now() -> Timestamp:
-    seconds, nanos = divmod(time.time_ns(), 1_000_000_000)
-    return Timestamp(seconds=seconds, nanos=nanos)
+def _timestamp(microseconds: int) -> Timestamp:
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
 
 
 def _duration(seconds: float) -> Duration:

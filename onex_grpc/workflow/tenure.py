@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 from onex.v1 import orchestrator_pb2
+from onex_grpc.action.ids import start_action_id
 from onex_grpc.action.state import read_state
 from onex_grpc.errors import AlreadyExistsError, LeaseConflictError
 from onex_grpc.lease.clock import holder_clock
@@ -14,6 +15,9 @@ from onex_grpc.store.model import LeaseGrant, LeaseRequest, Replayed
 from onex_grpc.workflow.facts import Workflow, initial_state, other_workflow, start_commit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onex_grpc.store.model import PendingStep
     from onex_grpc.store.protocol import Store
     from onex_grpc.workflow.active import Active
     from onex_grpc.workflow.instances import Instances
@@ -26,6 +30,10 @@ class Tenure(NamedTuple):
     sent_at: float
     state: orchestrator_pb2.WorkflowState
     epoch: int
+    pending: Sequence[PendingStep] = ()
+    """The steps that were under way, as far as that was recorded."""
+    maybe_sent_us: int | None = None
+    """Since when an earlier holder may have sent steps without a record; None for the first one."""
 
 
 class Ended(NamedTuple):
@@ -72,15 +80,12 @@ class Tenures:
         """A new lease over a workflow that was begun before, or how it has ended.
 
         Raises:
-            TargetNotFoundError: when the mesh lacks a node that it names.
             LeaseConflictError: when somebody else coordinates it.
         """
         workflow_id = workflow.workflow_id
         state, epoch = await read_state(self._store, workflow_id)
         if state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING:
             return await self._ended(workflow_id, state, epoch)
-        # A node that this process's settings lack is no fault of the workflow: it stays unfinished.
-        workflow.course.check_targets()
         sent_at = holder_clock()
         try:
             lease = await self._instances.acquire(self._request(workflow_id, take_over_own=True))
@@ -92,7 +97,13 @@ class Tenures:
         if state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING:
             await self._store.release_lease(lease.guard)
             return await self._ended(workflow_id, state, epoch)
-        return Tenure(lease, sent_at, state, epoch)
+        pending = await self._store.list_pending(workflow_id)
+        (last,) = await self._store.list_history(workflow_key(workflow_id), epoch - 1, 1)
+        return Tenure(lease, sent_at, state, epoch, pending, last.written_us)
+
+    async def is_known(self, workflow_id: str) -> bool:
+        """Return True for a workflow that was begun by this node."""
+        return await self._store.find_action(workflow_id, start_action_id(workflow_id)) is not None
 
     async def _ended(
         self, workflow_id: str, state: orchestrator_pb2.WorkflowState, epoch: int

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from onex_grpc.store.protocol import StateStore
     from onex_grpc.telemetry import Span, Telemetry
     from onex_grpc.workflow.facts import Workflow
+    from onex_grpc.workflow.outage import Outages
+    from onex_grpc.workflow.pending import PendingSteps
 
 
 class Term:
@@ -35,6 +37,8 @@ class Term:
         state: orchestrator_pb2.WorkflowState,
         epoch: int,
         store: StateStore,
+        outages: Outages,
+        pending: PendingSteps,
         telemetry: Telemetry,
         answered: Callable[[Sequence[common_pb2.Data]], None],
     ) -> None:
@@ -44,6 +48,8 @@ class Term:
         """
         self.held = held
         self._workflow = workflow
+        self._outages = outages
+        self._pending = pending
         self._telemetry = telemetry
         self._answered = answered
         # A commit that fails behind the workflow's back ends the term like a lost lease.
@@ -75,6 +81,7 @@ class Term:
         finally:
             span.end(status, error=status != "OK")
             await self._journal.close()
+            await self._pending.close()
         return self._journal.state, self._journal.epoch
 
     async def _run(self, span: Span) -> str:
@@ -86,6 +93,8 @@ class Term:
             held=self.held,
             journal=journal,
             policy=course.policy(contract.conflict_resolution if given else None),
+            outages=self._outages,
+            pending=self._pending,
             telemetry=self._telemetry,
             traceparent=span.traceparent,
         )

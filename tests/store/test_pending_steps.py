@@ -329,9 +329,7 @@ async def test_other_replicas_read_them_and_a_former_holder_is_refused(
     assert await ids(one) == await ids(other) == ["a", "b"]
 
 
-async def test_a_sweep_does_not_wait_for_a_writer(
-    pair: tuple[Store, Store], rival: Rival
-) -> None:
+async def test_a_sweep_does_not_wait_for_a_writer(pair: tuple[Store, Store], rival: Rival) -> None:
     store = pair[0]
     lease = await begun(store)
     await store.record_pending(lease.guard, [step("a"), step("b")])

@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14onex/v1/common.proto\x12\x07onex.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"c\n\x04\x44\x61ta\x12\'\n\x05value\x18\x01 \x01(\x0b\x32\x16.google.protobuf.ValueH\x00\x12\'\n\x07message\x18\x02 \x01(\x0b\x32\x14.google.protobuf.AnyH\x00\x42\t\n\x07\x63ontent\"\x84\x01\n\x06Scalar\x12\x14\n\nbool_value\x18\x01 \x01(\x08H\x00\x12\x15\n\x0bint64_value\x18\x02 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x03 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x04 \x01(\tH\x00\x12\x15\n\x0b\x62ytes_value\x18\x05 \x01(\x0cH\x00\x42\x06\n\x04kind\"\xae\x01\n\x0bRetryPolicy\x12\x13\n\x0bmax_retries\x18\x01 \x01(\r\x12\x32\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\nmultiplier\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\r\n\x0b_multiplier\"k\n\x08Metadata\x12/\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1e.onex.v1.Metadata.EntriesEntry\x1a.\n\x0c\x45ntriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x85\x01\n\x08NodeType\x12\x19\n\x15NODE_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10NODE_TYPE_EFFECT\x10\x01\x12\x15\n\x11NODE_TYPE_COMPUTE\x10\x02\x12\x15\n\x11NODE_TYPE_REDUCER\x10\x03\x12\x1a\n\x16NODE_TYPE_ORCHESTRATOR\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14onex/v1/common.proto\x12\x07onex.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"c\n\x04\x44\x61ta\x12\'\n\x05value\x18\x01 \x01(\x0b\x32\x16.google.protobuf.ValueH\x00\x12\'\n\x07message\x18\x02 \x01(\x0b\x32\x14.google.protobuf.AnyH\x00\x42\t\n\x07\x63ontent\"\x84\x01\n\x06Scalar\x12\x14\n\nbool_value\x18\x01 \x01(\x08H\x00\x12\x15\n\x0bint64_value\x18\x02 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x03 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x04 \x01(\tH\x00\x12\x15\n\x0b\x62ytes_value\x18\x05 \x01(\x0cH\x00\x42\x06\n\x04kind\"\xc3\x01\n\x0bRetryPolicy\x12\x18\n\x0bmax_retries\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x32\n\x0finitial_backoff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\nmultiplier\x18\x04 \x01(\x01H\x01\x88\x01\x01\x42\x0e\n\x0c_max_retriesB\r\n\x0b_multiplier\"k\n\x08Metadata\x12/\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1e.onex.v1.Metadata.EntriesEntry\x1a.\n\x0c\x45ntriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x85\x01\n\x08NodeType\x12\x19\n\x15NODE_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10NODE_TYPE_EFFECT\x10\x01\x12\x15\n\x11NODE_TYPE_COMPUTE\x10\x02\x12\x15\n\x11NODE_TYPE_REDUCER\x10\x03\x12\x1a\n\x16NODE_TYPE_ORCHESTRATOR\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,16 +36,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_METADATA_ENTRIESENTRY']._loaded_options = None
   _globals['_METADATA_ENTRIESENTRY']._serialized_options = b'8\001'
-  _globals['_NODETYPE']._serialized_start=645
-  _globals['_NODETYPE']._serialized_end=778
+  _globals['_NODETYPE']._serialized_start=666
+  _globals['_NODETYPE']._serialized_end=799
   _globals['_DATA']._serialized_start=122
   _globals['_DATA']._serialized_end=221
   _globals['_SCALAR']._serialized_start=224
   _globals['_SCALAR']._serialized_end=356
   _globals['_RETRYPOLICY']._serialized_start=359
-  _globals['_RETRYPOLICY']._serialized_end=533
-  _globals['_METADATA']._serialized_start=535
-  _globals['_METADATA']._serialized_end=642
-  _globals['_METADATA_ENTRIESENTRY']._serialized_start=596
-  _globals['_METADATA_ENTRIESENTRY']._serialized_end=642
+  _globals['_RETRYPOLICY']._serialized_end=554
+  _globals['_METADATA']._serialized_start=556
+  _globals['_METADATA']._serialized_end=663
+  _globals['_METADATA_ENTRIESENTRY']._serialized_start=617
+  _globals['_METADATA_ENTRIESENTRY']._serialized_end=663
 # @@protoc_insertion_point(module_scope)

@@ -141,7 +141,9 @@ class RetryPolicy(_message.Message):
     MAX_BACKOFF_FIELD_NUMBER: _builtins.int
     MULTIPLIER_FIELD_NUMBER: _builtins.int
     max_retries: _builtins.int
-    """max_retries is the number of repeats after the first attempt: 0 to 100."""
+    """max_retries is the number of repeats after the first attempt: 0 to 100. Where it is absent, an effect is not
+    repeated, an intent 12 times, and a workflow's step without end while its node is away.
+    """
     multiplier: _builtins.float
     """multiplier is the growth of the wait from repeat to repeat, 1 to 10; 2 where it is absent."""
     @_builtins.property
@@ -155,17 +157,22 @@ class RetryPolicy(_message.Message):
     def __init__(
         self,
         *,
-        max_retries: _builtins.int = ...,
+        max_retries: _builtins.int | None = ...,
         initial_backoff: _duration_pb2.Duration | None = ...,
         max_backoff: _duration_pb2.Duration | None = ...,
         multiplier: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_multiplier", b"_multiplier", "initial_backoff", b"initial_backoff", "max_backoff", b"max_backoff", "multiplier", b"multiplier"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "_multiplier", b"_multiplier", "initial_backoff", b"initial_backoff", "max_backoff", b"max_backoff", "max_retries", b"max_retries", "multiplier", b"multiplier"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_multiplier", b"_multiplier", "initial_backoff", b"initial_backoff", "max_backoff", b"max_backoff", "max_retries", b"max_retries", "multiplier", b"multiplier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "_multiplier", b"_multiplier", "initial_backoff", b"initial_backoff", "max_backoff", b"max_backoff", "max_retries", b"max_retries", "multiplier", b"multiplier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_retries: _TypeAlias = _typing.Literal["max_retries"]  # noqa: Y015
+    _WhichOneofArgType__max_retries: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries"]  # noqa: Y015
     _WhichOneofReturnType__multiplier: _TypeAlias = _typing.Literal["multiplier"]  # noqa: Y015
     _WhichOneofArgType__multiplier: _TypeAlias = _typing.Literal["_multiplier", b"_multiplier"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_retries) -> _WhichOneofReturnType__max_retries | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__multiplier) -> _WhichOneofReturnType__multiplier | None: ...
 
 Global___RetryPolicy: _TypeAlias = RetryPolicy  # noqa: Y015

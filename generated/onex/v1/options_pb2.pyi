@@ -177,8 +177,8 @@ class OperationOptions(_message.Message):
 
     @_builtins.property
     def retry(self) -> _common_pb2.RetryPolicy:
-        """retry repeats an idempotent effect after a retryable error; for an orchestrator's rpc, the calls that it makes while
-        their node is unavailable.
+        """retry repeats an idempotent effect after a retryable error. Of an orchestrator's rpc it says how the calls are
+        repeated that it makes while their node is away: without end, unless max_retries is given.
         """
 
     def __init__(

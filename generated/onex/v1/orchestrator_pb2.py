@@ -23,6 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from onex.v1 import action_pb2 as onex_dot_v1_dot_action__pb2
 from onex.v1 import audit_pb2 as onex_dot_v1_dot_audit__pb2
 from onex.v1 import common_pb2 as onex_dot_v1_dot_common__pb2
@@ -34,63 +35,65 @@ from onex.v1 import intent_pb2 as onex_dot_v1_dot_intent__pb2
 from onex.v1 import reducer_pb2 as onex_dot_v1_dot_reducer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aonex/v1/orchestrator.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14onex/v1/action.proto\x1a\x13onex/v1/audit.proto\x1a\x14onex/v1/common.proto\x1a\x15onex/v1/compute.proto\x1a\x14onex/v1/effect.proto\x1a\x13onex/v1/error.proto\x1a\x15onex/v1/history.proto\x1a\x14onex/v1/intent.proto\x1a\x15onex/v1/reducer.proto\",\n\x07\x42inding\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x12\n\nexpression\x18\x02 \x01(\t\"\xba\x02\n\x0cWorkflowStep\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x13\n\x0btarget_node\x18\x02 \x01(\t\x12.\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\x0b\x32\x1c.onex.v1.ModelContractEffectH\x00\x12\x30\n\x07\x63ompute\x18\x04 \x01(\x0b\x32\x1d.onex.v1.ModelContractComputeH\x00\x12\x30\n\x07reducer\x18\x05 \x01(\x0b\x32\x1d.onex.v1.ModelContractReducerH\x00\x12\x12\n\ndepends_on\x18\x06 \x03(\t\x12\"\n\x08\x62indings\x18\x07 \x03(\x0b\x32\x10.onex.v1.Binding\x12*\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\n\nparameters\"p\n\x0eWorkflowConfig\x12\x38\n\x11\x63oordination_type\x18\x01 \x01(\x0e\x32\x1d.onex.v1.WorkflowCoordination\x12$\n\x05steps\x18\x02 \x03(\x0b\x32\x15.onex.v1.WorkflowStep\"\x8c\x01\n\x12\x43onflictResolution\x12\x18\n\x10retry_conditions\x18\x01 \x03(\t\x12\x15\n\rretry_enabled\x18\x02 \x01(\x08\x12*\n\x0cretry_config\x18\x03 \x01(\x0b\x32\x14.onex.v1.RetryPolicy\x12\x19\n\x11\x63ontinue_on_error\x18\x04 \x01(\x08\"\xda\x01\n\x19ModelContractOrchestrator\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x30\n\x0fworkflow_config\x18\x03 \x01(\x0b\x32\x17.onex.v1.WorkflowConfig\x12\x38\n\x13\x63onflict_resolution\x18\x04 \x01(\x0b\x32\x1b.onex.v1.ConflictResolution\x12$\n\rinitial_state\x18\x05 \x01(\x0b\x32\r.onex.v1.Data\"\xe0\x01\n\x12WorkflowStepResult\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12#\n\x06status\x18\x02 \x01(\x0e\x32\x13.onex.v1.StepStatus\x12\x1d\n\x06output\x18\x03 \x01(\x0b\x32\r.onex.v1.Data\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x14.onex.v1.ErrorDetail\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\r\x12\x31\n\x0e\x65xecution_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03run\x18\x07 \x01(\x04\"\x88\x02\n\rWorkflowState\x12\'\n\x06status\x18\x01 \x01(\x0e\x32\x17.onex.v1.WorkflowStatus\x12\x1b\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\r.onex.v1.Data\x12*\n\x05steps\x18\x03 \x03(\x0b\x32\x1b.onex.v1.WorkflowStepResult\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x14.onex.v1.ErrorDetail\x12\x31\n\x0e\x65xecution_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\tresponses\x18\x06 \x03(\x0b\x32\r.onex.v1.Data\x12\x0b\n\x03run\x18\x07 \x01(\x04\"[\n\x0eWorkflowRecord\x12\x34\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\".onex.v1.ModelContractOrchestrator\x12\x13\n\x0btraceparent\x18\x02 \x01(\t\"8\n\rUndoneActions\x12\x13\n\x0btarget_node\x18\x01 \x01(\t\x12\x12\n\naction_ids\x18\x02 \x03(\t\"^\n\x0eRollbackRecord\x12$\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x14.onex.v1.ModelAction\x12&\n\x06undone\x18\x02 \x03(\x0b\x32\x16.onex.v1.UndoneActions\"\x93\x01\n\x13OrchestrationResult\x12\'\n\x06status\x18\x01 \x01(\x0e\x32\x17.onex.v1.WorkflowStatus\x12\x31\n\x0cstep_results\x18\x02 \x03(\x0b\x32\x1b.onex.v1.WorkflowStepResult\x12 \n\tresponses\x18\x03 \x03(\x0b\x32\r.onex.v1.Data\"\xaf\x01\n\x15OrchestrationMetadata\x12\x13\n\x0btotal_steps\x18\x01 \x01(\r\x12\x31\n\x0e\x65xecution_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0csuccess_rate\x18\x03 \x01(\x01\x12\x38\n\x11\x63oordination_type\x18\x04 \x01(\x0e\x32\x1d.onex.v1.WorkflowCoordination\"\xdf\x01\n\x17ModelOrchestratorOutput\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12:\n\x14orchestration_result\x18\x03 \x01(\x0b\x32\x1c.onex.v1.OrchestrationResult\x12:\n\x12\x65xecution_metadata\x18\x04 \x01(\x0b\x32\x1e.onex.v1.OrchestrationMetadata\x12\x10\n\x08lease_id\x18\x05 \x01(\t\x12\r\n\x05\x65poch\x18\x06 \x01(\x04\"u\n\x14\x45xecuteActionRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x02 \x01(\x04\x12\x13\n\x0blease_token\x18\x03 \x01(\t\x12$\n\x06\x61\x63tion\x18\x04 \x01(\x0b\x32\x14.onex.v1.ModelAction\"\xb2\x01\n\x15\x45xecuteActionResponse\x12\x11\n\taction_id\x18\x01 \x01(\t\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.onex.v1.ActionStatus\x12\x1d\n\x06result\x18\x03 \x01(\x0b\x32\r.onex.v1.Data\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x31\n\x0c\x63\x61ncellation\x18\x05 \x01(\x0b\x32\x1b.onex.v1.IntentCancellation\")\n\x12GetWorkflowRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\"K\n\x13GetWorkflowResponse\x12%\n\x05state\x18\x01 \x01(\x0b\x32\x16.onex.v1.WorkflowState\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\"F\n\x1aListWorkflowHistoryRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x66ter_epoch\x18\x02 \x01(\x04\"C\n\x1bListWorkflowHistoryResponse\x12$\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x15.onex.v1.HistoryEntry\"P\n\x12ListActionsRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x13ListActionsResponse\x12\'\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x16.onex.v1.AuditedAction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xd3\x01\n\x14WorkflowCoordination\x12%\n!WORKFLOW_COORDINATION_UNSPECIFIED\x10\x00\x12$\n WORKFLOW_COORDINATION_SEQUENTIAL\x10\x01\x12\"\n\x1eWORKFLOW_COORDINATION_PARALLEL\x10\x02\x12\"\n\x1eWORKFLOW_COORDINATION_PIPELINE\x10\x03\x12&\n\"WORKFLOW_COORDINATION_EVENT_DRIVEN\x10\x04*\xa8\x01\n\x0eWorkflowStatus\x12\x1f\n\x1bWORKFLOW_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17WORKFLOW_STATUS_RUNNING\x10\x01\x12\x1d\n\x19WORKFLOW_STATUS_COMPLETED\x10\x02\x12\x1a\n\x16WORKFLOW_STATUS_FAILED\x10\x03\x12\x1d\n\x19WORKFLOW_STATUS_CANCELLED\x10\x04*u\n\nStepStatus\x12\x1b\n\x17STEP_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15STEP_STATUS_COMPLETED\x10\x01\x12\x16\n\x12STEP_STATUS_FAILED\x10\x02\x12\x17\n\x13STEP_STATUS_SKIPPED\x10\x03\x32\xa8\x02\n\x17OrchestratorNodeService\x12\\\n\x14\x45xecuteOrchestration\x12\".onex.v1.ModelContractOrchestrator\x1a .onex.v1.ModelOrchestratorOutput\x12_\n\x13StreamOrchestration\x12\".onex.v1.ModelContractOrchestrator\x1a .onex.v1.ModelOrchestratorOutput(\x01\x30\x01\x12N\n\rExecuteAction\x12\x1d.onex.v1.ExecuteActionRequest\x1a\x1e.onex.v1.ExecuteActionResponse2\x81\x02\n\x0fWorkflowService\x12H\n\x0bGetWorkflow\x12\x1b.onex.v1.GetWorkflowRequest\x1a\x1c.onex.v1.GetWorkflowResponse\x12Z\n\x0bListHistory\x12#.onex.v1.ListWorkflowHistoryRequest\x1a$.onex.v1.ListWorkflowHistoryResponse0\x01\x12H\n\x0bListActions\x12\x1b.onex.v1.ListActionsRequest\x1a\x1c.onex.v1.ListActionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aonex/v1/orchestrator.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/action.proto\x1a\x13onex/v1/audit.proto\x1a\x14onex/v1/common.proto\x1a\x15onex/v1/compute.proto\x1a\x14onex/v1/effect.proto\x1a\x13onex/v1/error.proto\x1a\x15onex/v1/history.proto\x1a\x14onex/v1/intent.proto\x1a\x15onex/v1/reducer.proto\",\n\x07\x42inding\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x12\n\nexpression\x18\x02 \x01(\t\"\xe5\x02\n\x0cWorkflowStep\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x13\n\x0btarget_node\x18\x02 \x01(\t\x12.\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\x0b\x32\x1c.onex.v1.ModelContractEffectH\x00\x12\x30\n\x07\x63ompute\x18\x04 \x01(\x0b\x32\x1d.onex.v1.ModelContractComputeH\x00\x12\x30\n\x07reducer\x18\x05 \x01(\x0b\x32\x1d.onex.v1.ModelContractReducerH\x00\x12\x12\n\ndepends_on\x18\x06 \x03(\t\x12\"\n\x08\x62indings\x18\x07 \x03(\x0b\x32\x10.onex.v1.Binding\x12*\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06within\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\n\nparameters\"p\n\x0eWorkflowConfig\x12\x38\n\x11\x63oordination_type\x18\x01 \x01(\x0e\x32\x1d.onex.v1.WorkflowCoordination\x12$\n\x05steps\x18\x02 \x03(\x0b\x32\x15.onex.v1.WorkflowStep\"\xa3\x01\n\x12\x43onflictResolution\x12\x18\n\x10retry_conditions\x18\x01 \x03(\t\x12\x1a\n\rretry_enabled\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12*\n\x0cretry_config\x18\x03 \x01(\x0b\x32\x14.onex.v1.RetryPolicy\x12\x19\n\x11\x63ontinue_on_error\x18\x04 \x01(\x08\x42\x10\n\x0e_retry_enabled\"\xda\x01\n\x19ModelContractOrchestrator\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x30\n\x0fworkflow_config\x18\x03 \x01(\x0b\x32\x17.onex.v1.WorkflowConfig\x12\x38\n\x13\x63onflict_resolution\x18\x04 \x01(\x0b\x32\x1b.onex.v1.ConflictResolution\x12$\n\rinitial_state\x18\x05 \x01(\x0b\x32\r.onex.v1.Data\"\xe0\x01\n\x12WorkflowStepResult\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12#\n\x06status\x18\x02 \x01(\x0e\x32\x13.onex.v1.StepStatus\x12\x1d\n\x06output\x18\x03 \x01(\x0b\x32\r.onex.v1.Data\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x14.onex.v1.ErrorDetail\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\r\x12\x31\n\x0e\x65xecution_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03run\x18\x07 \x01(\x04\"\x88\x02\n\rWorkflowState\x12\'\n\x06status\x18\x01 \x01(\x0e\x32\x17.onex.v1.WorkflowStatus\x12\x1b\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\r.onex.v1.Data\x12*\n\x05steps\x18\x03 \x03(\x0b\x32\x1b.onex.v1.WorkflowStepResult\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x14.onex.v1.ErrorDetail\x12\x31\n\x0e\x65xecution_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\tresponses\x18\x06 \x03(\x0b\x32\r.onex.v1.Data\x12\x0b\n\x03run\x18\x07 \x01(\x04\"[\n\x0eWorkflowRecord\x12\x34\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\".onex.v1.ModelContractOrchestrator\x12\x13\n\x0btraceparent\x18\x02 \x01(\t\"8\n\rUndoneActions\x12\x13\n\x0btarget_node\x18\x01 \x01(\t\x12\x12\n\naction_ids\x18\x02 \x03(\t\"^\n\x0eRollbackRecord\x12$\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x14.onex.v1.ModelAction\x12&\n\x06undone\x18\x02 \x03(\x0b\x32\x16.onex.v1.UndoneActions\"\x93\x01\n\x13OrchestrationResult\x12\'\n\x06status\x18\x01 \x01(\x0e\x32\x17.onex.v1.WorkflowStatus\x12\x31\n\x0cstep_results\x18\x02 \x03(\x0b\x32\x1b.onex.v1.WorkflowStepResult\x12 \n\tresponses\x18\x03 \x03(\x0b\x32\r.onex.v1.Data\"\xaf\x01\n\x15OrchestrationMetadata\x12\x13\n\x0btotal_steps\x18\x01 \x01(\r\x12\x31\n\x0e\x65xecution_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0csuccess_rate\x18\x03 \x01(\x01\x12\x38\n\x11\x63oordination_type\x18\x04 \x01(\x0e\x32\x1d.onex.v1.WorkflowCoordination\"\xdf\x01\n\x17ModelOrchestratorOutput\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12:\n\x14orchestration_result\x18\x03 \x01(\x0b\x32\x1c.onex.v1.OrchestrationResult\x12:\n\x12\x65xecution_metadata\x18\x04 \x01(\x0b\x32\x1e.onex.v1.OrchestrationMetadata\x12\x10\n\x08lease_id\x18\x05 \x01(\t\x12\r\n\x05\x65poch\x18\x06 \x01(\x04\"u\n\x14\x45xecuteActionRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x02 \x01(\x04\x12\x13\n\x0blease_token\x18\x03 \x01(\t\x12$\n\x06\x61\x63tion\x18\x04 \x01(\x0b\x32\x14.onex.v1.ModelAction\"\xb2\x01\n\x15\x45xecuteActionResponse\x12\x11\n\taction_id\x18\x01 \x01(\t\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.onex.v1.ActionStatus\x12\x1d\n\x06result\x18\x03 \x01(\x0b\x32\r.onex.v1.Data\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x31\n\x0c\x63\x61ncellation\x18\x05 \x01(\x0b\x32\x1b.onex.v1.IntentCancellation\")\n\x12GetWorkflowRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\"\xfa\x01\n\x0bPendingStep\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x13\n\x0btarget_node\x18\x02 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\r\x12(\n\nlast_error\x18\x04 \x01(\x0b\x32\x14.onex.v1.ErrorDetail\x12.\n\nfirst_sent\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08retry_in\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\ttime_left\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"x\n\x13GetWorkflowResponse\x12%\n\x05state\x18\x01 \x01(\x0b\x32\x16.onex.v1.WorkflowState\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12+\n\rpending_steps\x18\x03 \x03(\x0b\x32\x14.onex.v1.PendingStep\"F\n\x1aListWorkflowHistoryRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x66ter_epoch\x18\x02 \x01(\x04\"C\n\x1bListWorkflowHistoryResponse\x12$\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x15.onex.v1.HistoryEntry\"P\n\x12ListActionsRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x13ListActionsResponse\x12\'\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x16.onex.v1.AuditedAction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xd3\x01\n\x14WorkflowCoordination\x12%\n!WORKFLOW_COORDINATION_UNSPECIFIED\x10\x00\x12$\n WORKFLOW_COORDINATION_SEQUENTIAL\x10\x01\x12\"\n\x1eWORKFLOW_COORDINATION_PARALLEL\x10\x02\x12\"\n\x1eWORKFLOW_COORDINATION_PIPELINE\x10\x03\x12&\n\"WORKFLOW_COORDINATION_EVENT_DRIVEN\x10\x04*\xa8\x01\n\x0eWorkflowStatus\x12\x1f\n\x1bWORKFLOW_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17WORKFLOW_STATUS_RUNNING\x10\x01\x12\x1d\n\x19WORKFLOW_STATUS_COMPLETED\x10\x02\x12\x1a\n\x16WORKFLOW_STATUS_FAILED\x10\x03\x12\x1d\n\x19WORKFLOW_STATUS_CANCELLED\x10\x04*u\n\nStepStatus\x12\x1b\n\x17STEP_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15STEP_STATUS_COMPLETED\x10\x01\x12\x16\n\x12STEP_STATUS_FAILED\x10\x02\x12\x17\n\x13STEP_STATUS_SKIPPED\x10\x03\x32\xa8\x02\n\x17OrchestratorNodeService\x12\\\n\x14\x45xecuteOrchestration\x12\".onex.v1.ModelContractOrchestrator\x1a .onex.v1.ModelOrchestratorOutput\x12_\n\x13StreamOrchestration\x12\".onex.v1.ModelContractOrchestrator\x1a .onex.v1.ModelOrchestratorOutput(\x01\x30\x01\x12N\n\rExecuteAction\x12\x1d.onex.v1.ExecuteActionRequest\x1a\x1e.onex.v1.ExecuteActionResponse2\x81\x02\n\x0fWorkflowService\x12H\n\x0bGetWorkflow\x12\x1b.onex.v1.GetWorkflowRequest\x1a\x1c.onex.v1.GetWorkflowResponse\x12Z\n\x0bListHistory\x12#.onex.v1.ListWorkflowHistoryRequest\x1a$.onex.v1.ListWorkflowHistoryResponse0\x01\x12H\n\x0bListActions\x12\x1b.onex.v1.ListActionsRequest\x1a\x1c.onex.v1.ListActionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'onex.v1.orchestrator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKFLOWCOORDINATION']._serialized_start=3139
-  _globals['_WORKFLOWCOORDINATION']._serialized_end=3350
-  _globals['_WORKFLOWSTATUS']._serialized_start=3353
-  _globals['_WORKFLOWSTATUS']._serialized_end=3521
-  _globals['_STEPSTATUS']._serialized_start=3523
-  _globals['_STEPSTATUS']._serialized_end=3640
-  _globals['_BINDING']._serialized_start=270
-  _globals['_BINDING']._serialized_end=314
-  _globals['_WORKFLOWSTEP']._serialized_start=317
-  _globals['_WORKFLOWSTEP']._serialized_end=631
-  _globals['_WORKFLOWCONFIG']._serialized_start=633
-  _globals['_WORKFLOWCONFIG']._serialized_end=745
-  _globals['_CONFLICTRESOLUTION']._serialized_start=748
-  _globals['_CONFLICTRESOLUTION']._serialized_end=888
-  _globals['_MODELCONTRACTORCHESTRATOR']._serialized_start=891
-  _globals['_MODELCONTRACTORCHESTRATOR']._serialized_end=1109
-  _globals['_WORKFLOWSTEPRESULT']._serialized_start=1112
-  _globals['_WORKFLOWSTEPRESULT']._serialized_end=1336
-  _globals['_WORKFLOWSTATE']._serialized_start=1339
-  _globals['_WORKFLOWSTATE']._serialized_end=1603
-  _globals['_WORKFLOWRECORD']._serialized_start=1605
-  _globals['_WORKFLOWRECORD']._serialized_end=1696
-  _globals['_UNDONEACTIONS']._serialized_start=1698
-  _globals['_UNDONEACTIONS']._serialized_end=1754
-  _globals['_ROLLBACKRECORD']._serialized_start=1756
-  _globals['_ROLLBACKRECORD']._serialized_end=1850
-  _globals['_ORCHESTRATIONRESULT']._serialized_start=1853
-  _globals['_ORCHESTRATIONRESULT']._serialized_end=2000
-  _globals['_ORCHESTRATIONMETADATA']._serialized_start=2003
-  _globals['_ORCHESTRATIONMETADATA']._serialized_end=2178
-  _globals['_MODELORCHESTRATOROUTPUT']._serialized_start=2181
-  _globals['_MODELORCHESTRATOROUTPUT']._serialized_end=2404
-  _globals['_EXECUTEACTIONREQUEST']._serialized_start=2406
-  _globals['_EXECUTEACTIONREQUEST']._serialized_end=2523
-  _globals['_EXECUTEACTIONRESPONSE']._serialized_start=2526
-  _globals['_EXECUTEACTIONRESPONSE']._serialized_end=2704
-  _globals['_GETWORKFLOWREQUEST']._serialized_start=2706
-  _globals['_GETWORKFLOWREQUEST']._serialized_end=2747
-  _globals['_GETWORKFLOWRESPONSE']._serialized_start=2749
-  _globals['_GETWORKFLOWRESPONSE']._serialized_end=2824
-  _globals['_LISTWORKFLOWHISTORYREQUEST']._serialized_start=2826
-  _globals['_LISTWORKFLOWHISTORYREQUEST']._serialized_end=2896
-  _globals['_LISTWORKFLOWHISTORYRESPONSE']._serialized_start=2898
-  _globals['_LISTWORKFLOWHISTORYRESPONSE']._serialized_end=2965
-  _globals['_LISTACTIONSREQUEST']._serialized_start=2967
-  _globals['_LISTACTIONSREQUEST']._serialized_end=3047
-  _globals['_LISTACTIONSRESPONSE']._serialized_start=3049
-  _globals['_LISTACTIONSRESPONSE']._serialized_end=3136
-  _globals['_ORCHESTRATORNODESERVICE']._serialized_start=3643
-  _globals['_ORCHESTRATORNODESERVICE']._serialized_end=3939
-  _globals['_WORKFLOWSERVICE']._serialized_start=3942
-  _globals['_WORKFLOWSERVICE']._serialized_end=4199
+  _globals['_WORKFLOWCOORDINATION']._serialized_start=3536
+  _globals['_WORKFLOWCOORDINATION']._serialized_end=3747
+  _globals['_WORKFLOWSTATUS']._serialized_start=3750
+  _globals['_WORKFLOWSTATUS']._serialized_end=3918
+  _globals['_STEPSTATUS']._serialized_start=3920
+  _globals['_STEPSTATUS']._serialized_end=4037
+  _globals['_BINDING']._serialized_start=303
+  _globals['_BINDING']._serialized_end=347
+  _globals['_WORKFLOWSTEP']._serialized_start=350
+  _globals['_WORKFLOWSTEP']._serialized_end=707
+  _globals['_WORKFLOWCONFIG']._serialized_start=709
+  _globals['_WORKFLOWCONFIG']._serialized_end=821
+  _globals['_CONFLICTRESOLUTION']._serialized_start=824
+  _globals['_CONFLICTRESOLUTION']._serialized_end=987
+  _globals['_MODELCONTRACTORCHESTRATOR']._serialized_start=990
+  _globals['_MODELCONTRACTORCHESTRATOR']._serialized_end=1208
+  _globals['_WORKFLOWSTEPRESULT']._serialized_start=1211
+  _globals['_WORKFLOWSTEPRESULT']._serialized_end=1435
+  _globals['_WORKFLOWSTATE']._serialized_start=1438
+  _globals['_WORKFLOWSTATE']._serialized_end=1702
+  _globals['_WORKFLOWRECORD']._serialized_start=1704
+  _globals['_WORKFLOWRECORD']._serialized_end=1795
+  _globals['_UNDONEACTIONS']._serialized_start=1797
+  _globals['_UNDONEACTIONS']._serialized_end=1853
+  _globals['_ROLLBACKRECORD']._serialized_start=1855
+  _globals['_ROLLBACKRECORD']._serialized_end=1949
+  _globals['_ORCHESTRATIONRESULT']._serialized_start=1952
+  _globals['_ORCHESTRATIONRESULT']._serialized_end=2099
+  _globals['_ORCHESTRATIONMETADATA']._serialized_start=2102
+  _globals['_ORCHESTRATIONMETADATA']._serialized_end=2277
+  _globals['_MODELORCHESTRATOROUTPUT']._serialized_start=2280
+  _globals['_MODELORCHESTRATOROUTPUT']._serialized_end=2503
+  _globals['_EXECUTEACTIONREQUEST']._serialized_start=2505
+  _globals['_EXECUTEACTIONREQUEST']._serialized_end=2622
+  _globals['_EXECUTEACTIONRESPONSE']._serialized_start=2625
+  _globals['_EXECUTEACTIONRESPONSE']._serialized_end=2803
+  _globals['_GETWORKFLOWREQUEST']._serialized_start=2805
+  _globals['_GETWORKFLOWREQUEST']._serialized_end=2846
+  _globals['_PENDINGSTEP']._serialized_start=2849
+  _globals['_PENDINGSTEP']._serialized_end=3099
+  _globals['_GETWORKFLOWRESPONSE']._serialized_start=3101
+  _globals['_GETWORKFLOWRESPONSE']._serialized_end=3221
+  _globals['_LISTWORKFLOWHISTORYREQUEST']._serialized_start=3223
+  _globals['_LISTWORKFLOWHISTORYREQUEST']._serialized_end=3293
+  _globals['_LISTWORKFLOWHISTORYRESPONSE']._serialized_start=3295
+  _globals['_LISTWORKFLOWHISTORYRESPONSE']._serialized_end=3362
+  _globals['_LISTACTIONSREQUEST']._serialized_start=3364
+  _globals['_LISTACTIONSREQUEST']._serialized_end=3444
+  _globals['_LISTACTIONSRESPONSE']._serialized_start=3446
+  _globals['_LISTACTIONSRESPONSE']._serialized_end=3533
+  _globals['_ORCHESTRATORNODESERVICE']._serialized_start=4040
+  _globals['_ORCHESTRATORNODESERVICE']._serialized_end=4336
+  _globals['_WORKFLOWSERVICE']._serialized_start=4339
+  _globals['_WORKFLOWSERVICE']._serialized_end=4596
 # @@protoc_insertion_point(module_scope)

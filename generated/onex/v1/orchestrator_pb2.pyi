@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from onex.v1 import action_pb2 as _action_pb2
@@ -161,6 +162,7 @@ class WorkflowStep(_message.Message):
     DEPENDS_ON_FIELD_NUMBER: _builtins.int
     BINDINGS_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    WITHIN_FIELD_NUMBER: _builtins.int
     step_id: _builtins.str
     """step_id is unique in its workflow: `[a-z_][a-z0-9_]{0,63}`."""
     target_node: _builtins.str
@@ -189,6 +191,13 @@ class WorkflowStep(_message.Message):
     def timeout(self) -> _duration_pb2.Duration:
         """timeout bounds each attempt of the step; 30 s where it is absent."""
 
+    @_builtins.property
+    def within(self) -> _duration_pb2.Duration:
+        """within bounds the step, all attempts and waits together: then it fails for good with DEADLINE_EXCEEDED, and its
+        error's context has `outcome_unknown` = `true` where an effect or reducer had been asked. Without it an outage is
+        waited for without end.
+        """
+
     def __init__(
         self,
         *,
@@ -200,10 +209,11 @@ class WorkflowStep(_message.Message):
         depends_on: _abc.Iterable[_builtins.str] | None = ...,
         bindings: _abc.Iterable[Global___Binding] | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        within: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["compute", b"compute", "effect", b"effect", "parameters", b"parameters", "reducer", b"reducer", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["compute", b"compute", "effect", b"effect", "parameters", b"parameters", "reducer", b"reducer", "timeout", b"timeout", "within", b"within"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bindings", b"bindings", "compute", b"compute", "depends_on", b"depends_on", "effect", b"effect", "parameters", b"parameters", "reducer", b"reducer", "step_id", b"step_id", "target_node", b"target_node", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bindings", b"bindings", "compute", b"compute", "depends_on", b"depends_on", "effect", b"effect", "parameters", b"parameters", "reducer", b"reducer", "step_id", b"step_id", "target_node", b"target_node", "timeout", b"timeout", "within", b"within"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_parameters: _TypeAlias = _typing.Literal["effect", "compute", "reducer"]  # noqa: Y015
     _WhichOneofArgType_parameters: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
@@ -241,8 +251,9 @@ Global___WorkflowConfig: _TypeAlias = WorkflowConfig  # noqa: Y015
 
 @_typing.final
 class ConflictResolution(_message.Message):
-    """ConflictResolution says what becomes of a workflow when a step fails: it is retried, else skipped, else the workflow
-    is aborted.
+    """ConflictResolution says what becomes of a workflow when a step fails for good: it is retried, else skipped, else the
+    workflow is aborted. An outage (a node that is away, a lost connection, an attempt that timed out) is no such failure:
+    it delays the step until it is over.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -252,32 +263,36 @@ class ConflictResolution(_message.Message):
     RETRY_CONFIG_FIELD_NUMBER: _builtins.int
     CONTINUE_ON_ERROR_FIELD_NUMBER: _builtins.int
     retry_enabled: _builtins.bool
-    """retry_enabled switches retries on."""
+    """retry_enabled switches retries on. An explicit false switches off the waiting for outages, too."""
     continue_on_error: _builtins.bool
     """continue_on_error skips a step that failed for good; steps that depend on it are skipped too."""
     @_builtins.property
     def retry_conditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """retry_conditions are the reasons (ErrorInfo) or status names on which a step is retried, e.g.
-        NODE_UNAVAILABLE; never where it is empty.
+        """retry_conditions are the reasons (ErrorInfo) or status names on which a step that failed for good is retried, e.g.
+        EPOCH_MISMATCH. One that names an outage, e.g. UNAVAILABLE, puts that under retry_config, too.
         """
 
     @_builtins.property
     def retry_config(self) -> _common_pb2.RetryPolicy:
-        """retry_config says how often and how soon a step is retried; 3 retries from 100 ms on where it is absent."""
+        """retry_config says how often and how soon a step is retried; 3 retries from 100 ms on where it is absent. Its
+        max_retries bounds the waiting for outages where retry_conditions is empty or names them.
+        """
 
     def __init__(
         self,
         *,
         retry_conditions: _abc.Iterable[_builtins.str] | None = ...,
-        retry_enabled: _builtins.bool = ...,
+        retry_enabled: _builtins.bool | None = ...,
         retry_config: _common_pb2.RetryPolicy | None = ...,
         continue_on_error: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_config", b"retry_config"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_enabled", b"_retry_enabled", "retry_config", b"retry_config", "retry_enabled", b"retry_enabled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_on_error", b"continue_on_error", "retry_conditions", b"retry_conditions", "retry_config", b"retry_config", "retry_enabled", b"retry_enabled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_enabled", b"_retry_enabled", "continue_on_error", b"continue_on_error", "retry_conditions", b"retry_conditions", "retry_config", b"retry_config", "retry_enabled", b"retry_enabled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__retry_enabled: _TypeAlias = _typing.Literal["retry_enabled"]  # noqa: Y015
+    _WhichOneofArgType__retry_enabled: _TypeAlias = _typing.Literal["_retry_enabled", b"_retry_enabled"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_enabled) -> _WhichOneofReturnType__retry_enabled | None: ...
 
 Global___ConflictResolution: _TypeAlias = ConflictResolution  # noqa: Y015
 
@@ -351,7 +366,7 @@ class WorkflowStepResult(_message.Message):
     status: Global___StepStatus.ValueType
     """status is how the step ended."""
     attempts: _builtins.int
-    """attempts is how often the step was tried since its workflow was last started or resumed."""
+    """attempts is how often the step was tried, restarts of the orchestrator included where they were recorded."""
     run: _builtins.int
     """run is that of the workflow in which the step was done."""
     @_builtins.property
@@ -754,6 +769,62 @@ class GetWorkflowRequest(_message.Message):
 Global___GetWorkflowRequest: _TypeAlias = GetWorkflowRequest  # noqa: Y015
 
 @_typing.final
+class PendingStep(_message.Message):
+    """PendingStep is a step that was sent and has not ended, as it was last recorded: at its first failure, then at most once
+    in ten seconds; one that takes long, after a second.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    TARGET_NODE_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    FIRST_SENT_FIELD_NUMBER: _builtins.int
+    RETRY_IN_FIELD_NUMBER: _builtins.int
+    TIME_LEFT_FIELD_NUMBER: _builtins.int
+    step_id: _builtins.str
+    """step_id is that of the step."""
+    target_node: _builtins.str
+    """target_node is who does it: `kind` or `kind/name`."""
+    attempts: _builtins.int
+    """attempts is how often it was sent, over restarts of the orchestrator."""
+    @_builtins.property
+    def last_error(self) -> _error_pb2.ErrorDetail:
+        """last_error is why the last attempt failed; absent before the first failure."""
+
+    @_builtins.property
+    def first_sent(self) -> _timestamp_pb2.Timestamp:
+        """first_sent is when it was first sent, by the orchestrator's clock."""
+
+    @_builtins.property
+    def retry_in(self) -> _duration_pb2.Duration:
+        """retry_in is the time until the next attempt, unless the node comes back sooner; absent while one is under way."""
+
+    @_builtins.property
+    def time_left(self) -> _duration_pb2.Duration:
+        """time_left is what is left of the time within which the step must end; absent without such a bound."""
+
+    def __init__(
+        self,
+        *,
+        step_id: _builtins.str = ...,
+        target_node: _builtins.str = ...,
+        attempts: _builtins.int = ...,
+        last_error: _error_pb2.ErrorDetail | None = ...,
+        first_sent: _timestamp_pb2.Timestamp | None = ...,
+        retry_in: _duration_pb2.Duration | None = ...,
+        time_left: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_sent", b"first_sent", "last_error", b"last_error", "retry_in", b"retry_in", "time_left", b"time_left"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "first_sent", b"first_sent", "last_error", b"last_error", "retry_in", b"retry_in", "step_id", b"step_id", "target_node", b"target_node", "time_left", b"time_left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingStep: _TypeAlias = PendingStep  # noqa: Y015
+
+@_typing.final
 class GetWorkflowResponse(_message.Message):
     """GetWorkflowResponse tells where a workflow stands."""
 
@@ -761,21 +832,27 @@ class GetWorkflowResponse(_message.Message):
 
     STATE_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    PENDING_STEPS_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """epoch is its version."""
     @_builtins.property
     def state(self) -> Global___WorkflowState:
         """state is the durable state."""
 
+    @_builtins.property
+    def pending_steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingStep]:
+        """pending_steps are those that wait for their node or take long, oldest first: at most 1000."""
+
     def __init__(
         self,
         *,
         state: Global___WorkflowState | None = ...,
         epoch: _builtins.int = ...,
+        pending_steps: _abc.Iterable[Global___PendingStep] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "pending_steps", b"pending_steps", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -103,30 +103,46 @@ class DeskClient(_onex.Client):
     contract = DESK
 
     async def read_line(
-        self, request: _desk_pb2.ReadLineRequest, *, timeout: float | None = None
+        self,
+        request: _desk_pb2.ReadLineRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _desk_pb2.ReadLineResponse:
         """ReadLine reads one line of a file of purchases. NOT_FOUND: there is no such file or line."""
-        return await self._caller.unary(_DESK_READ_LINE, request, timeout)
+        return await self._caller.unary(_DESK_READ_LINE, request, timeout, within)
 
     async def record_order(
-        self, request: _desk_pb2.RecordOrderRequest, *, timeout: float | None = None
+        self,
+        request: _desk_pb2.RecordOrderRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _desk_pb2.RecordOrderResponse:
         """RecordOrder adds the order's row or brings it to its new status, and notes the status in
         the journal.
         """
-        return await self._caller.unary(_DESK_RECORD_ORDER, request, timeout)
+        return await self._caller.unary(_DESK_RECORD_ORDER, request, timeout, within)
 
     async def confirm_order(
-        self, request: _desk_pb2.ConfirmOrderRequest, *, timeout: float | None = None
+        self,
+        request: _desk_pb2.ConfirmOrderRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _desk_pb2.ConfirmOrderResponse:
         """ConfirmOrder mails the customer that the order is placed."""
-        return await self._caller.unary(_DESK_CONFIRM_ORDER, request, timeout)
+        return await self._caller.unary(_DESK_CONFIRM_ORDER, request, timeout, within)
 
     async def announce_order(
-        self, request: _desk_pb2.AnnounceOrderRequest, *, timeout: float | None = None
+        self,
+        request: _desk_pb2.AnnounceOrderRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _desk_pb2.AnnounceOrderResponse:
         """AnnounceOrder publishes the order's new status."""
-        return await self._caller.unary(_DESK_ANNOUNCE_ORDER, request, timeout)
+        return await self._caller.unary(_DESK_ANNOUNCE_ORDER, request, timeout, within)
 
 
 class DeskIntents:

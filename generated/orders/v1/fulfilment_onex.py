@@ -93,9 +93,13 @@ class FulfilmentClient(_onex.Client):
     contract = FULFILMENT
 
     async def fulfil_order(
-        self, request: _fulfilment_pb2.FulfilOrderRequest, *, timeout: float | None = None
+        self,
+        request: _fulfilment_pb2.FulfilOrderRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _fulfilment_pb2.FulfilOrderResponse:
         """FulfilOrder reads, prices, places, pays and ships one order. A node that is being
         restarted makes it wait, not fail.
         """
-        return await self._caller.unary(_FULFILMENT_FULFIL_ORDER, request, timeout)
+        return await self._caller.unary(_FULFILMENT_FULFIL_ORDER, request, timeout, within)

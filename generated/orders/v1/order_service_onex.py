@@ -136,19 +136,31 @@ class OrderClient(_onex.Client):
     contract = ORDER
 
     async def place_order(
-        self, request: _order_service_pb2.PlaceOrderRequest, *, timeout: float | None = None
+        self,
+        request: _order_service_pb2.PlaceOrderRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _order_service_pb2.PlaceOrderResponse:
         """PlaceOrder notes what the customer has ordered."""
-        return await self._caller.unary(_ORDER_PLACE_ORDER, request, timeout)
+        return await self._caller.unary(_ORDER_PLACE_ORDER, request, timeout, within)
 
     async def confirm_payment(
-        self, request: _order_service_pb2.ConfirmPaymentRequest, *, timeout: float | None = None
+        self,
+        request: _order_service_pb2.ConfirmPaymentRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _order_service_pb2.ConfirmPaymentResponse:
         """ConfirmPayment books the payment."""
-        return await self._caller.unary(_ORDER_CONFIRM_PAYMENT, request, timeout)
+        return await self._caller.unary(_ORDER_CONFIRM_PAYMENT, request, timeout, within)
 
     async def ship_order(
-        self, request: _order_service_pb2.ShipOrderRequest, *, timeout: float | None = None
+        self,
+        request: _order_service_pb2.ShipOrderRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _order_service_pb2.ShipOrderResponse:
         """ShipOrder sends the goods."""
-        return await self._caller.unary(_ORDER_SHIP_ORDER, request, timeout)
+        return await self._caller.unary(_ORDER_SHIP_ORDER, request, timeout, within)

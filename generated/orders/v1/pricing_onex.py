@@ -68,18 +68,26 @@ class PricingClient(_onex.Client):
     contract = PRICING
 
     async def parse_line(
-        self, request: _pricing_pb2.ParseLineRequest, *, timeout: float | None = None
+        self,
+        request: _pricing_pb2.ParseLineRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _pricing_pb2.ParseLineResponse:
         """ParseLine reads a purchase from a line of text. INVALID_ARGUMENT: the line is no
         purchase.
         """
-        return await self._caller.unary(_PRICING_PARSE_LINE, request, timeout)
+        return await self._caller.unary(_PRICING_PARSE_LINE, request, timeout, within)
 
     async def price_order(
-        self, request: _pricing_pb2.PriceOrderRequest, *, timeout: float | None = None
+        self,
+        request: _pricing_pb2.PriceOrderRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _pricing_pb2.PriceOrderResponse:
         """PriceOrder adds the total in cents; the file knows no unit price, so none is made up.
         INVALID_ARGUMENT: a field of
         the purchase is wrong.
         """
-        return await self._caller.unary(_PRICING_PRICE_ORDER, request, timeout)
+        return await self._caller.unary(_PRICING_PRICE_ORDER, request, timeout, within)

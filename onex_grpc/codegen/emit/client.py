@@ -30,11 +30,16 @@ def _emit_method(page: Page, node: NodeRecord, rpc: RpcRecord) -> None:
         name = "requests"
         parameter = f"requests: {page.onex('Requests')}[{page.message(rpc.request)}]"
     define, returns = async_answer(page, rpc)
-    parameters = ["self", parameter, "*", "timeout: float | None = None"]
+    form, bounds = _form(rpc), ["timeout"]
+    if form == "unary":
+        # What only a step has: a workflow takes no streams.
+        bounds.append("within")
+    parameters = ["self", parameter, "*", *(f"{bound}: float | None = None" for bound in bounds)]
     page.out.listed(f"{define} {rpc.method}(", parameters, f") -> {returns}:")
     with page.out.indented():
         page.out.doc(rpc_doc(rpc))
-        call = f"self._caller.{_form(rpc)}({page.rpc_constant(node, rpc)}, {name}, timeout)"
+        arguments = ", ".join((page.rpc_constant(node, rpc), name, *bounds))
+        call = f"self._caller.{form}({arguments})"
         page.out.line(f"return {call}" if rpc.response_streaming else f"return await {call}")
 
 

@@ -80,7 +80,9 @@ def _seconds(duration: duration_pb2.Duration) -> str:
 
 def _retry(page: Page, operation: options_pb2.OperationOptions) -> str:
     policy = operation.retry
-    arguments = [f"max_retries={policy.max_retries}"]
+    arguments = []
+    if policy.HasField("max_retries"):
+        arguments.append(f"max_retries={policy.max_retries}")
     if policy.HasField("initial_backoff"):
         arguments.append(f"initial_backoff={_duration(page, policy.initial_backoff)}")
     if policy.HasField("max_backoff"):
@@ -88,7 +90,7 @@ def _retry(page: Page, operation: options_pb2.OperationOptions) -> str:
     if policy.HasField("multiplier"):
         arguments.append(f"multiplier={policy.multiplier!r}")
     head = f"{page.onex('RetryPolicy')}("
-    return f"{head}{arguments[0]})" if len(arguments) == 1 else exploded(head, arguments, ")")
+    return exploded(head, arguments, ")") if len(arguments) > 1 else f"{head}{''.join(arguments)})"
 
 
 def _duration(page: Page, duration: duration_pb2.Duration) -> str:

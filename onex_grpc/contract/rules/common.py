@@ -12,7 +12,6 @@ from onex.v1 import common_pb2
 from onex_grpc.contract.rule import (
     Found,
     Rule,
-    between,
     count,
     entry,
     keys,
@@ -71,7 +70,7 @@ RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
     Duration: (_duration,),
     Any: (_any,),
     common_pb2.RetryPolicy: (
-        between("max_retries", 0, 100),
+        optional_between("max_retries", 0, 100),
         positive("initial_backoff"),
         positive("max_backoff"),
         optional_between("multiplier", 1, 10),

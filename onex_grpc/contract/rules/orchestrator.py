@@ -121,6 +121,7 @@ RULES: Final[Mapping[type[Message], Sequence[Rule]]] = {
         count("depends_on", 0, 1000),
         count("bindings", 0, 1000),
         positive("timeout"),
+        positive("within"),
     ),
     orchestrator_pb2.Binding: (
         matching("field", r"[a-z_][a-z0-9_]*(?:\.[A-Za-z0-9_-]+|\[[0-9]+\])*"),

@@ -431,6 +431,7 @@ REFUSED: Final[dict[str, Refused]] = {
         f"{STEP}.bindings[0].expression",
     ),
     "WorkflowStep.timeout": refuse(workflow, f"{STEP}.timeout", ...),
+    "WorkflowStep.within": refuse(workflow, f"{STEP}.within", ...),
     "Binding.field": Refused(
         workflow,
         lambda m: m.workflow_config.steps[0].bindings.add(expression="1"),

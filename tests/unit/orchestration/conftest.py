@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 from google.protobuf.wrappers_pb2 import Int64Value
@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 
     from onex_grpc.errors import OnexError
     from onex_grpc.workflow.handlers import Handler, WorkflowHandlers
+
+
+Addresses: TypeAlias = "dict[str, LocalServer | str]"
+"""Where the callees are: in this process, or at `host:port`."""
 
 
 class Orchestrator(NodeOrchestrator):
@@ -179,7 +183,7 @@ class House:
     settings: LeaseSettings
     key: SigningKey
     clock_us: Callable[[], int]
-    addresses: dict[str, LocalServer]
+    addresses: Addresses
     offered: Offered
     node: NodeOrchestrator
 
@@ -238,17 +242,16 @@ async def house(
         script = Script()
         effect = Effect(script)
         names = ("compute/main", "effect/main", "reducer/main")
-        addresses = {name: _server(key) for name in names}
-        addresses["compute/main"].add(
+        servers = {name: _server(key) for name in names}
+        servers["compute/main"].add(
             compute_pb2_grpc.add_ComputeNodeServiceServicer_to_server, Compute(script)
         )
-        addresses["effect/main"].add(
-            effect_pb2_grpc.add_EffectNodeServiceServicer_to_server, effect
-        )
+        servers["effect/main"].add(effect_pb2_grpc.add_EffectNodeServiceServicer_to_server, effect)
         container = ModelONEXContainer()
         container.register(Store, states)
         for service in Tally(container).services():
-            addresses["reducer/main"].add(service.register, service.servicer)
+            servers["reducer/main"].add(service.register, service.servicer)
+        addresses: Addresses = {**servers}
         started = orchestrating(store, key, settings, addresses, offered)
         node, mesh = await resources.enter_async_context(started)
         yield House(
@@ -261,7 +264,7 @@ async def orchestrating(
     store: Store,
     key: SigningKey,
     settings: LeaseSettings,
-    addresses: dict[str, LocalServer],
+    addresses: Addresses,
     offered: Offered,
 ) -> AsyncIterator[tuple[NodeOrchestrator, Mesh]]:
     """An orchestrator that is started, and the mesh that it belongs to."""

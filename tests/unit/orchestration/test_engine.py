@@ -256,8 +256,8 @@ async def test_a_step_is_retried_by_reason_or_status(house: House, condition: st
 
 
 async def test_a_step_is_not_retried_on_other_reasons_or_beyond_its_retries(house: House) -> None:
-    contract = retrying(workflow(compute("a")), "CIRCUIT_OPEN")
-    house.script.errors["a"] = [NodeUnavailableError("away")]
+    contract = retrying(workflow(compute("a")), "EPOCH_MISMATCH")
+    house.script.errors["a"] = [AlgorithmNotFoundError("there is no a")]
     with pytest.raises(WorkflowExecutionError):
         await run(house, contract)
     contract = retrying(workflow(compute("a")), "UNAVAILABLE", times=1)

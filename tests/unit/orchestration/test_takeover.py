@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from onex.v1 import action_pb2, lease_pb2, orchestrator_pb2
+from onex.v1 import action_pb2, error_pb2, lease_pb2, orchestrator_pb2
 from onex_grpc.action.state import read_state
 from onex_grpc.context import LeaseClaim
 from onex_grpc.contract import data
@@ -19,7 +19,6 @@ from onex_grpc.errors import (
     LeaseValidationError,
     NodeUnavailableError,
     StaleFenceError,
-    TargetNotFoundError,
 )
 from onex_grpc.store.keys import workflow_key
 from onex_grpc.store.model import Commit, FenceOnly, Guard, LeaseRequest
@@ -230,9 +229,15 @@ async def test_a_node_that_the_next_process_does_not_know_fails_no_workflow(
     async with successor() as mistaken:
         with pytest.raises(NodeUnavailableError):
             await waiting
-        with pytest.raises(TargetNotFoundError):
-            await run(mistaken, contract)
+        asked = asyncio.create_task(run(mistaken, contract))
+        async with asyncio.timeout(10):
+            while not (pending := await house.store.list_pending(contract.workflow_id)):
+                pass
+        told = error_pb2.ErrorDetail.FromString(pending[0].error)
+        assert told.reason == "TARGET_NOT_FOUND"
         assert await status_of(house, contract) == RUNNING
+    with pytest.raises(NodeUnavailableError):
+        await asked
     house.addresses["effect/main"] = node
     gate.set()
     async with successor() as mended:

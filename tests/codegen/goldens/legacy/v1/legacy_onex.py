@@ -49,7 +49,11 @@ class OldClient(_onex.Client):
     contract = OLD
 
     async def size(
-        self, request: _legacy_pb2.OldRequest, *, timeout: float | None = None
+        self,
+        request: _legacy_pb2.OldRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _legacy_pb2.OldResponse:
         """Size gives sizes."""
-        return await self._caller.unary(_OLD_SIZE, request, timeout)
+        return await self._caller.unary(_OLD_SIZE, request, timeout, within)

@@ -53,10 +53,14 @@ class HTTPProbeClient(_onex.Client):
     contract = HTTP_PROBE
 
     async def get_url_status(
-        self, request: _modern_pb2.NewRequest, *, timeout: float | None = None
+        self,
+        request: _modern_pb2.NewRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _modern_pb2.NewResponse:
         """GetURLStatus looks."""
-        return await self._caller.unary(_HTTP_PROBE_GET_URL_STATUS, request, timeout)
+        return await self._caller.unary(_HTTP_PROBE_GET_URL_STATUS, request, timeout, within)
 
 
 class HTTPProbeIntents:

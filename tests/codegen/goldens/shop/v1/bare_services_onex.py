@@ -54,10 +54,14 @@ class GlueClient(_onex.Client):
     contract = GLUE
 
     async def join(
-        self, request: _messages_pb2.Word, *, timeout: float | None = None
+        self,
+        request: _messages_pb2.Word,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _messages_pb2.Word:
         """Join joins."""
-        return await self._caller.unary(_GLUE_JOIN, request, timeout)
+        return await self._caller.unary(_GLUE_JOIN, request, timeout, within)
 
 
 class GlueIntents:

@@ -106,35 +106,55 @@ class SpeechClient(_onex.Client):
     contract = SPEECH
 
     async def say(
-        self, request: _comments_pb2.SayRequest, *, timeout: float | None = None
+        self,
+        request: _comments_pb2.SayRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _comments_pb2.SayResponse:
         """Say ends with a quote: "so\""""
-        return await self._caller.unary(_SPEECH_SAY, request, timeout)
+        return await self._caller.unary(_SPEECH_SAY, request, timeout, within)
 
     async def shout(
-        self, request: _comments_pb2.ShoutRequest, *, timeout: float | None = None
+        self,
+        request: _comments_pb2.ShoutRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _comments_pb2.SayResponse:
         """Shout ends with a backslash \\"""
-        return await self._caller.unary(_SPEECH_SHOUT, request, timeout)
+        return await self._caller.unary(_SPEECH_SHOUT, request, timeout, within)
 
     async def whisper(
-        self, request: _comments_pb2.WhisperRequest, *, timeout: float | None = None
+        self,
+        request: _comments_pb2.WhisperRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _comments_pb2.SayResponse:
         """Whisper ends with three quotes \"\"\""""
-        return await self._caller.unary(_SPEECH_WHISPER, request, timeout)
+        return await self._caller.unary(_SPEECH_WHISPER, request, timeout, within)
 
     async def hum(
-        self, request: _comments_pb2.HumRequest, *, timeout: float | None = None
+        self,
+        request: _comments_pb2.HumRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _comments_pb2.SayResponse:
         """Hum has its comment behind it."""
-        return await self._caller.unary(_SPEECH_HUM, request, timeout)
+        return await self._caller.unary(_SPEECH_HUM, request, timeout, within)
 
     async def sing(
-        self, request: _comments_pb2.SingRequest, *, timeout: float | None = None
+        self,
+        request: _comments_pb2.SingRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _comments_pb2.SayResponse:
         """Sing {format} %s $dollar `ticks` # hash
 
 
             indented = "code"
         """
-        return await self._caller.unary(_SPEECH_SING, request, timeout)
+        return await self._caller.unary(_SPEECH_SING, request, timeout, within)

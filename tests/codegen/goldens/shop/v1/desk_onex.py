@@ -52,10 +52,14 @@ class DeskClient(_onex.Client):
     contract = DESK
 
     async def sell(
-        self, request: _desk_pb2.SellRequest, *, timeout: float | None = None
+        self,
+        request: _desk_pb2.SellRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _desk_pb2.SellResponse:
         """Sell sells."""
-        return await self._caller.unary(_DESK_SELL, request, timeout)
+        return await self._caller.unary(_DESK_SELL, request, timeout, within)
 
 
 class DeskIntents:

@@ -57,10 +57,14 @@ class QuoteBookClient(_onex.Client):
     contract = QUOTE_BOOK
 
     async def quote(
-        self, request: _kinds_pb2.QuoteRequest, *, timeout: float | None = None
+        self,
+        request: _kinds_pb2.QuoteRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _kinds_pb2.QuoteResponse:
         """Quote prices one line."""
-        return await self._caller.unary(_QUOTE_BOOK_QUOTE, request, timeout)
+        return await self._caller.unary(_QUOTE_BOOK_QUOTE, request, timeout, within)
 
 
 _MAIL_SEND_RECEIPT = _onex.Rpc(
@@ -137,16 +141,24 @@ class MailClient(_onex.Client):
     contract = MAIL
 
     async def send_receipt(
-        self, request: _kinds_pb2.SendReceiptRequest, *, timeout: float | None = None
+        self,
+        request: _kinds_pb2.SendReceiptRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _empty_pb2.Empty:
         """SendReceipt mails the receipt."""
-        return await self._caller.unary(_MAIL_SEND_RECEIPT, request, timeout)
+        return await self._caller.unary(_MAIL_SEND_RECEIPT, request, timeout, within)
 
     async def ping(
-        self, request: _kinds_pb2.PingRequest, *, timeout: float | None = None
+        self,
+        request: _kinds_pb2.PingRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _empty_pb2.Empty:
         """Ping has no comment in the proto."""
-        return await self._caller.unary(_MAIL_PING, request, timeout)
+        return await self._caller.unary(_MAIL_PING, request, timeout, within)
 
 
 class MailIntents:
@@ -280,16 +292,24 @@ class CartClient(_onex.Client):
     contract = CART
 
     async def add_line(
-        self, request: _kinds_pb2.AddLineRequest, *, timeout: float | None = None
+        self,
+        request: _kinds_pb2.AddLineRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _kinds_pb2.AddLineResponse:
         """AddLine puts a line into the cart."""
-        return await self._caller.unary(_CART_ADD_LINE, request, timeout)
+        return await self._caller.unary(_CART_ADD_LINE, request, timeout, within)
 
     async def check_out(
-        self, request: _kinds_pb2.CheckOutRequest, *, timeout: float | None = None
+        self,
+        request: _kinds_pb2.CheckOutRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _kinds_pb2.CheckOutResponse:
         """CheckOut pays the cart, or books a part of what it costs."""
-        return await self._caller.unary(_CART_CHECK_OUT, request, timeout)
+        return await self._caller.unary(_CART_CHECK_OUT, request, timeout, within)
 
 
 _CHECKOUT_CHECKOUT = _onex.Rpc(
@@ -371,7 +391,11 @@ class CheckoutClient(_onex.Client):
     contract = CHECKOUT
 
     async def checkout(
-        self, request: _kinds_pb2.CheckoutRequest, *, timeout: float | None = None
+        self,
+        request: _kinds_pb2.CheckoutRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _kinds_pb2.CheckoutResponse:
         """Checkout sells a cart."""
-        return await self._caller.unary(_CHECKOUT_CHECKOUT, request, timeout)
+        return await self._caller.unary(_CHECKOUT_CHECKOUT, request, timeout, within)

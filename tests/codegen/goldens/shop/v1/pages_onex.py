@@ -76,7 +76,11 @@ class PageClient(_onex.Client):
     contract = PAGE
 
     async def write(
-        self, request: _pages_pb2.WriteRequest, *, timeout: float | None = None
+        self,
+        request: _pages_pb2.WriteRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _pages_pb2.Page:
         """Write writes."""
-        return await self._caller.unary(_PAGE_WRITE, request, timeout)
+        return await self._caller.unary(_PAGE_WRITE, request, timeout, within)

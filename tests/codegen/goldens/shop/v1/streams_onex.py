@@ -92,10 +92,14 @@ class WordsClient(_onex.Client):
     contract = WORDS
 
     async def count(
-        self, request: _streams_pb2.CountRequest, *, timeout: float | None = None
+        self,
+        request: _streams_pb2.CountRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _streams_pb2.CountResponse:
         """Count has no comment in the proto."""
-        return await self._caller.unary(_WORDS_COUNT, request, timeout)
+        return await self._caller.unary(_WORDS_COUNT, request, timeout, within)
 
     def split(
         self, request: _streams_pb2.SplitRequest, *, timeout: float | None = None
@@ -200,10 +204,14 @@ class FilesClient(_onex.Client):
     contract = FILES
 
     async def read(
-        self, request: _streams_pb2.ReadRequest, *, timeout: float | None = None
+        self,
+        request: _streams_pb2.ReadRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _streams_pb2.FileResponse:
         """Read has no comment in the proto."""
-        return await self._caller.unary(_FILES_READ, request, timeout)
+        return await self._caller.unary(_FILES_READ, request, timeout, within)
 
     def tail(
         self, request: _streams_pb2.TailRequest, *, timeout: float | None = None
@@ -427,10 +435,14 @@ class CounterClient(_onex.Client):
     contract = COUNTER
 
     async def add(
-        self, request: _streams_pb2.AddRequest, *, timeout: float | None = None
+        self,
+        request: _streams_pb2.AddRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _streams_pb2.TotalResponse:
         """Add has no comment in the proto."""
-        return await self._caller.unary(_COUNTER_ADD, request, timeout)
+        return await self._caller.unary(_COUNTER_ADD, request, timeout, within)
 
     def unroll(
         self, request: _streams_pb2.UnrollRequest, *, timeout: float | None = None
@@ -557,10 +569,14 @@ class TourClient(_onex.Client):
     contract = TOUR
 
     async def tour(
-        self, request: _streams_pb2.TourRequest, *, timeout: float | None = None
+        self,
+        request: _streams_pb2.TourRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _streams_pb2.TourResponse:
         """Tour has no comment in the proto."""
-        return await self._caller.unary(_TOUR_TOUR, request, timeout)
+        return await self._caller.unary(_TOUR_TOUR, request, timeout, within)
 
     def tour_days(
         self, request: _streams_pb2.TourDaysRequest, *, timeout: float | None = None

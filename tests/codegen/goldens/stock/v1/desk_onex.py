@@ -52,10 +52,14 @@ class DeskClient(_onex.Client):
     contract = DESK
 
     async def fetch(
-        self, request: _desk_pb2.FetchRequest, *, timeout: float | None = None
+        self,
+        request: _desk_pb2.FetchRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _desk_pb2.FetchResponse:
         """Fetch fetches."""
-        return await self._caller.unary(_DESK_FETCH, request, timeout)
+        return await self._caller.unary(_DESK_FETCH, request, timeout, within)
 
 
 class DeskIntents:

@@ -79,10 +79,14 @@ class TwoDesksClient(_onex.Client):
     contract = TWO_DESKS
 
     async def move(
-        self, request: _two_desks_pb2.MoveRequest, *, timeout: float | None = None
+        self,
+        request: _two_desks_pb2.MoveRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _two_desks_pb2.MoveResponse:
         """Move moves goods from one to the other."""
-        return await self._caller.unary(_TWO_DESKS_MOVE, request, timeout)
+        return await self._caller.unary(_TWO_DESKS_MOVE, request, timeout, within)
 
 
 _TRANSFER_TRANSFER = _onex.Rpc(
@@ -151,7 +155,11 @@ class TransferClient(_onex.Client):
     contract = TRANSFER
 
     async def transfer(
-        self, request: _two_desks_pb2.TransferRequest, *, timeout: float | None = None
+        self,
+        request: _two_desks_pb2.TransferRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _two_desks_pb2.TransferResponse:
         """Transfer does it."""
-        return await self._caller.unary(_TRANSFER_TRANSFER, request, timeout)
+        return await self._caller.unary(_TRANSFER_TRANSFER, request, timeout, within)

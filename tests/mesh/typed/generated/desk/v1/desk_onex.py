@@ -52,10 +52,14 @@ class StampClient(_onex.Client):
     contract = STAMP
 
     async def stamp(
-        self, request: _desk_pb2.StampRequest, *, timeout: float | None = None
+        self,
+        request: _desk_pb2.StampRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _desk_pb2.StampResponse:
         """Stamp stamps a letter."""
-        return await self._caller.unary(_STAMP_STAMP, request, timeout)
+        return await self._caller.unary(_STAMP_STAMP, request, timeout, within)
 
 
 class StampIntents:
@@ -122,10 +126,14 @@ class PorterClient(_onex.Client):
     contract = PORTER
 
     async def carry(
-        self, request: _desk_pb2.CarryRequest, *, timeout: float | None = None
+        self,
+        request: _desk_pb2.CarryRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _desk_pb2.CarryResponse:
         """Carry carries a letter away."""
-        return await self._caller.unary(_PORTER_CARRY, request, timeout)
+        return await self._caller.unary(_PORTER_CARRY, request, timeout, within)
 
 
 class PorterIntents:
@@ -202,7 +210,11 @@ class DeskClient(_onex.Client):
     contract = DESK
 
     async def send(
-        self, request: _desk_pb2.SendRequest, *, timeout: float | None = None
+        self,
+        request: _desk_pb2.SendRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _desk_pb2.SendResponse:
         """Send sends a letter: stamped, then carried."""
-        return await self._caller.unary(_DESK_SEND, request, timeout)
+        return await self._caller.unary(_DESK_SEND, request, timeout, within)

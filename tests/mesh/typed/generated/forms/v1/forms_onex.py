@@ -93,10 +93,14 @@ class MathClient(_onex.Client):
     contract = MATH
 
     async def double(
-        self, request: _forms_pb2.DoubleRequest, *, timeout: float | None = None
+        self,
+        request: _forms_pb2.DoubleRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _forms_pb2.Number:
         """Double answers with twice the number."""
-        return await self._caller.unary(_MATH_DOUBLE, request, timeout)
+        return await self._caller.unary(_MATH_DOUBLE, request, timeout, within)
 
     def count(
         self, request: _forms_pb2.CountRequest, *, timeout: float | None = None
@@ -204,10 +208,14 @@ class NotebookClient(_onex.Client):
     contract = NOTEBOOK
 
     async def note(
-        self, request: _forms_pb2.NoteRequest, *, timeout: float | None = None
+        self,
+        request: _forms_pb2.NoteRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _forms_pb2.Noted:
         """Note adds a line."""
-        return await self._caller.unary(_NOTEBOOK_NOTE, request, timeout)
+        return await self._caller.unary(_NOTEBOOK_NOTE, request, timeout, within)
 
     def read(
         self, request: _forms_pb2.ReadRequest, *, timeout: float | None = None
@@ -376,10 +384,14 @@ class CounterClient(_onex.Client):
     contract = COUNTER
 
     async def add(
-        self, request: _forms_pb2.AddRequest, *, timeout: float | None = None
+        self,
+        request: _forms_pb2.AddRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _forms_pb2.Number:
         """Add adds an amount and notes it."""
-        return await self._caller.unary(_COUNTER_ADD, request, timeout)
+        return await self._caller.unary(_COUNTER_ADD, request, timeout, within)
 
     def steps(
         self, request: _forms_pb2.StepsRequest, *, timeout: float | None = None
@@ -510,10 +522,14 @@ class BookingClient(_onex.Client):
     contract = BOOKING
 
     async def book(
-        self, request: _forms_pb2.BookRequest, *, timeout: float | None = None
+        self,
+        request: _forms_pb2.BookRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _forms_pb2.Number:
         """Book answers with the tally."""
-        return await self._caller.unary(_BOOKING_BOOK, request, timeout)
+        return await self._caller.unary(_BOOKING_BOOK, request, timeout, within)
 
     def book_steps(
         self, request: _forms_pb2.BookStepsRequest, *, timeout: float | None = None

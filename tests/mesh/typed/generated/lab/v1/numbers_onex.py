@@ -142,22 +142,34 @@ class NumbersClient(_onex.Client):
     contract = NUMBERS
 
     async def add(
-        self, request: _numbers_pb2.AddRequest, *, timeout: float | None = None
+        self,
+        request: _numbers_pb2.AddRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _numbers_pb2.AddResponse:
         """Add adds two numbers."""
-        return await self._caller.unary(_NUMBERS_ADD, request, timeout)
+        return await self._caller.unary(_NUMBERS_ADD, request, timeout, within)
 
     async def grind(
-        self, request: _numbers_pb2.GrindRequest, *, timeout: float | None = None
+        self,
+        request: _numbers_pb2.GrindRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _numbers_pb2.GrindResponse:
         """Grind takes its time."""
-        return await self._caller.unary(_NUMBERS_GRIND, request, timeout)
+        return await self._caller.unary(_NUMBERS_GRIND, request, timeout, within)
 
     async def roll(
-        self, request: _numbers_pb2.RollRequest, *, timeout: float | None = None
+        self,
+        request: _numbers_pb2.RollRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _numbers_pb2.RollResponse:
         """Roll is kept in memory."""
-        return await self._caller.unary(_NUMBERS_ROLL, request, timeout)
+        return await self._caller.unary(_NUMBERS_ROLL, request, timeout, within)
 
     def count(
         self, request: _numbers_pb2.CountRequest, *, timeout: float | None = None
@@ -178,7 +190,11 @@ class NumbersClient(_onex.Client):
         return self._caller.bidi(_NUMBERS_RUNNING, requests, timeout)
 
     async def wrong(
-        self, request: _numbers_pb2.WrongRequest, *, timeout: float | None = None
+        self,
+        request: _numbers_pb2.WrongRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _numbers_pb2.WrongResponse:
         """Wrong answers with another message than it should."""
-        return await self._caller.unary(_NUMBERS_WRONG, request, timeout)
+        return await self._caller.unary(_NUMBERS_WRONG, request, timeout, within)

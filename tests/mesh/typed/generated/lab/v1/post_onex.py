@@ -159,28 +159,44 @@ class PostClient(_onex.Client):
     contract = POST
 
     async def send(
-        self, request: _post_pb2.SendRequest, *, timeout: float | None = None
+        self,
+        request: _post_pb2.SendRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _post_pb2.SendResponse:
         """Send sends a letter; twice sends two."""
-        return await self._caller.unary(_POST_SEND, request, timeout)
+        return await self._caller.unary(_POST_SEND, request, timeout, within)
 
     async def note(
-        self, request: _post_pb2.NoteRequest, *, timeout: float | None = None
+        self,
+        request: _post_pb2.NoteRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _post_pb2.NoteResponse:
         """Note writes a note in several places."""
-        return await self._caller.unary(_POST_NOTE, request, timeout)
+        return await self._caller.unary(_POST_NOTE, request, timeout, within)
 
     async def flaky(
-        self, request: _post_pb2.FlakyRequest, *, timeout: float | None = None
+        self,
+        request: _post_pb2.FlakyRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _post_pb2.FlakyResponse:
         """Flaky fails at first."""
-        return await self._caller.unary(_POST_FLAKY, request, timeout)
+        return await self._caller.unary(_POST_FLAKY, request, timeout, within)
 
     async def stuck(
-        self, request: _post_pb2.StuckRequest, *, timeout: float | None = None
+        self,
+        request: _post_pb2.StuckRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _post_pb2.StuckResponse:
         """Stuck never ends."""
-        return await self._caller.unary(_POST_STUCK, request, timeout)
+        return await self._caller.unary(_POST_STUCK, request, timeout, within)
 
     def follow(
         self, request: _post_pb2.FollowRequest, *, timeout: float | None = None

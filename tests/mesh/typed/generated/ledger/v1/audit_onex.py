@@ -67,16 +67,24 @@ class AuditClient(_onex.Client):
     contract = AUDIT
 
     async def note(
-        self, request: _audit_pb2.NoteRequest, *, timeout: float | None = None
+        self,
+        request: _audit_pb2.NoteRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _audit_pb2.NoteResponse:
         """Note writes a line."""
-        return await self._caller.unary(_AUDIT_NOTE, request, timeout)
+        return await self._caller.unary(_AUDIT_NOTE, request, timeout, within)
 
     async def purge(
-        self, request: _audit_pb2.PurgeRequest, *, timeout: float | None = None
+        self,
+        request: _audit_pb2.PurgeRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _audit_pb2.PurgeResponse:
         """Purge forgets; the ledger may not ask for it."""
-        return await self._caller.unary(_AUDIT_PURGE, request, timeout)
+        return await self._caller.unary(_AUDIT_PURGE, request, timeout, within)
 
 
 class AuditIntents:

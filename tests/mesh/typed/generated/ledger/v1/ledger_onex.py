@@ -159,10 +159,14 @@ class LedgerClient(_onex.Client):
     contract = LEDGER
 
     async def book(
-        self, request: _ledger_pb2.BookRequest, *, timeout: float | None = None
+        self,
+        request: _ledger_pb2.BookRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _ledger_pb2.BookResponse:
         """Book books one amount."""
-        return await self._caller.unary(_LEDGER_BOOK, request, timeout)
+        return await self._caller.unary(_LEDGER_BOOK, request, timeout, within)
 
     async def book_all(
         self, requests: _onex.Requests[_ledger_pb2.BookAllRequest], *, timeout: float | None = None
@@ -183,10 +187,14 @@ class LedgerClient(_onex.Client):
         return self._caller.bidi(_LEDGER_EXCHANGE, requests, timeout)
 
     async def close(
-        self, request: _ledger_pb2.CloseRequest, *, timeout: float | None = None
+        self,
+        request: _ledger_pb2.CloseRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _ledger_pb2.CloseResponse:
         """Close closes the account."""
-        return await self._caller.unary(_LEDGER_CLOSE, request, timeout)
+        return await self._caller.unary(_LEDGER_CLOSE, request, timeout, within)
 
 
 _TALLY_COUNT = _onex.Rpc(
@@ -236,7 +244,11 @@ class TallyClient(_onex.Client):
     contract = TALLY
 
     async def count(
-        self, request: _ledger_pb2.CountRequest, *, timeout: float | None = None
+        self,
+        request: _ledger_pb2.CountRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _ledger_pb2.CountResponse:
         """Count counts once."""
-        return await self._caller.unary(_TALLY_COUNT, request, timeout)
+        return await self._caller.unary(_TALLY_COUNT, request, timeout, within)

@@ -65,10 +65,14 @@ class RouteClient(_onex.Client):
     contract = ROUTE
 
     async def plan(
-        self, request: _parts_pb2.PlanRequest, *, timeout: float | None = None
+        self,
+        request: _parts_pb2.PlanRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _parts_pb2.PlanResponse:
         """Plan finds a way."""
-        return await self._caller.unary(_ROUTE_PLAN, request, timeout)
+        return await self._caller.unary(_ROUTE_PLAN, request, timeout, within)
 
     def weather(
         self, request: _parts_pb2.WeatherRequest, *, timeout: float | None = None
@@ -132,16 +136,24 @@ class CarrierClient(_onex.Client):
     contract = CARRIER
 
     async def reserve(
-        self, request: _parts_pb2.ReserveRequest, *, timeout: float | None = None
+        self,
+        request: _parts_pb2.ReserveRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _parts_pb2.ReserveResponse:
         """Reserve sells a ticket."""
-        return await self._caller.unary(_CARRIER_RESERVE, request, timeout)
+        return await self._caller.unary(_CARRIER_RESERVE, request, timeout, within)
 
     async def give_back(
-        self, request: _parts_pb2.GiveBackRequest, *, timeout: float | None = None
+        self,
+        request: _parts_pb2.GiveBackRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _parts_pb2.GiveBackResponse:
         """GiveBack takes a ticket back."""
-        return await self._caller.unary(_CARRIER_GIVE_BACK, request, timeout)
+        return await self._caller.unary(_CARRIER_GIVE_BACK, request, timeout, within)
 
 
 class CarrierIntents:
@@ -245,7 +257,11 @@ class SeatClient(_onex.Client):
     contract = SEAT
 
     async def take(
-        self, request: _parts_pb2.TakeRequest, *, timeout: float | None = None
+        self,
+        request: _parts_pb2.TakeRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _parts_pb2.TakeResponse:
         """Take takes a seat that is free."""
-        return await self._caller.unary(_SEAT_TAKE, request, timeout)
+        return await self._caller.unary(_SEAT_TAKE, request, timeout, within)

@@ -130,10 +130,14 @@ class TripClient(_onex.Client):
     contract = TRIP
 
     async def book(
-        self, request: _trip_pb2.BookRequest, *, timeout: float | None = None
+        self,
+        request: _trip_pb2.BookRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _trip_pb2.BookResponse:
         """Book books one trip."""
-        return await self._caller.unary(_TRIP_BOOK, request, timeout)
+        return await self._caller.unary(_TRIP_BOOK, request, timeout, within)
 
     async def book_all(
         self, requests: _onex.Requests[_trip_pb2.BookAllRequest], *, timeout: float | None = None
