@@ -34,6 +34,7 @@ from tests.store.builders import (
     intent,
     over_a_restart,
     request,
+    step,
 )
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ async def test_clock_of_a_client_does_not_enter_a_server(
     """Without: hosts whose clocks differ take each other's leases."""
     store = await open_store(postgres.address, owner=owner)
     lease = await store.acquire_lease(request())
+    await store.record_pending(lease.guard, [step("a", left_us=HOUR * SECOND)])
     real, real_ns = time.time, time.time_ns
     for jump in (-HOUR, HOUR):
         with monkeypatch.context() as patched:
@@ -181,6 +183,8 @@ async def test_clock_of_a_client_does_not_enter_a_server(
             patched.setattr(time, "time_ns", lambda by=jump: real_ns() + by * 10**9)
             assert TTL - 20 * SECOND < (await store.renew_lease(lease.guard)).remaining_us <= TTL
             await store.commit(change(None, guard=lease.guard, intents=(intent(str(jump)),)))
+            (found,) = await store.list_pending(WORKFLOW)
+            assert HOUR - 60 < (found.left_us or 0) / SECOND <= HOUR
             (claim,) = await store.claim_intents("effect/a", 1, 10 * SECOND)
             assert abs(claim.visible_us - real_ns() // 1000) < 60 * SECOND
             with pytest.raises(LeaseConflictError):

@@ -12,7 +12,7 @@ import pytest
 
 from onex_grpc.errors import LeaseConflictError, LeaseExpiredError, StaleFenceError
 from onex_grpc.store.postgres import open_postgres
-from tests.store.builders import SECOND, change, intent, request
+from tests.store.builders import SECOND, WORKFLOW, change, intent, request, step
 from tests.store.jumping_clock import HOUR, JumpingClock, jumping_clock
 from tests.store.server import PostgresServer
 
@@ -127,3 +127,17 @@ async def test_claims_end_once_and_not_an_hour_late(
     clock.set(0)
     assert await one.complete_intents([claim.claim_token]) == [False]
     assert await two.complete_intents([again.claim_token]) == [True]
+
+
+async def test_a_step_back_gives_a_pending_step_no_time_again(
+    pair: tuple[Store, Store], clock: JumpingClock
+) -> None:
+    one, two = pair
+    lease = await one.acquire_lease(request())
+    await one.record_pending(lease.guard, [step("a", left_us=120 * SECOND, retry_us=0)])
+    clock.set(-HOUR)
+    left = [(await store.list_pending(WORKFLOW))[0].left_us or 0 for store in (one, two, one)]
+    assert all(0 < each <= 120 * SECOND for each in left)
+    await one.record_pending(lease.guard, [step("b", left_us=120 * SECOND)])
+    first, second = await two.list_pending(WORKFLOW)
+    assert (first.left_us or 0) <= (second.left_us or 0) <= 120 * SECOND
