@@ -14,23 +14,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import statistics
-import subprocess
-import sys
 import time
 from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import grpc
 from rich.console import Console
 from rich.table import Table
 
+from bench.children import Child
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_CONCURRENCY: Final = (1, 64)
+ROLES: Final = "bench.call_roles"
+CONCURRENCY: Final = (1, 64)
 _KINDS: Final = {
     "bare": "bare",
     "1pct": "full",
@@ -39,48 +39,19 @@ _KINDS: Final = {
     "generic": "generic",
 }
 _VARIANTS: Final = tuple(_KINDS)
-_SAMPLING: Final = {"1pct": "0.01", "100pct": "1.0"}
+SAMPLING: Final = {"1pct": "0.01", "100pct": "1.0"}
 _SECONDS: Final = 0.6
 Results = dict[tuple[str, int], list[float]]
 
 
-class _Process:
-    """One of the processes; its first line says that it is ready, and where."""
-
-    def __init__(self, stack: ExitStack, *arguments: str, environment: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "bench.call_roles", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environment},
-        )
-        stack.callback(self._stop)
-        self.first_line = self._read()
-
-    def _read(self) -> str:
-        line = cast("IO[str]", self._process.stdout).readline().strip()
-        if not line:
-            raise SystemExit("a process of the benchmark ended early; see its message above")
-        return line
-
-    def measure(self, calls: int, concurrency: int) -> float:
-        """Seconds for so many calls."""
-        print(calls, concurrency, file=self._process.stdin, flush=True)
-        return float(self._read())
-
-    def _stop(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-
-def _environment(variant: str, sink: str) -> Mapping[str, str]:
+def sampled(variant: str, sink: str) -> Mapping[str, str]:
+    """Return the variables by which a variant's spans go to a collector's port."""
     if variant == "bare":
         return {}
     return {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{sink}",
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
-        "OTEL_TRACES_SAMPLER_ARG": _SAMPLING.get(variant, _SAMPLING["1pct"]),
+        "OTEL_TRACES_SAMPLER_ARG": SAMPLING.get(variant, SAMPLING["1pct"]),
         # Short, so that a round's spans are exported within it and paid for by it.
         "OTEL_BSP_SCHEDULE_DELAY": "100",
         "OTEL_METRIC_EXPORT_INTERVAL": "1000",
@@ -89,31 +60,32 @@ def _environment(variant: str, sink: str) -> Mapping[str, str]:
 
 def measure(rounds: int) -> Results:
     """Microseconds per call by variant and concurrency, one figure a round."""
-    results: Results = {(v, c): [] for v in _VARIANTS for c in _CONCURRENCY}
+    results: Results = {(v, c): [] for v in _VARIANTS for c in CONCURRENCY}
     with ExitStack() as stack:
-        sink = _Process(stack, "sink", environment={}).first_line
-        drivers: dict[str, _Process] = {}
+        sink = Child(stack, [ROLES, "sink"]).first_line
+        drivers: dict[str, Child] = {}
         for variant in _VARIANTS:
             kind = _KINDS[variant]
-            environment = _environment(variant, sink)
-            port = _Process(stack, "serve", kind, environment=environment).first_line
-            drivers[variant] = _Process(stack, "drive", kind, port, environment=environment)
-        sizes = {c: _size(drivers["bare"], c) for c in _CONCURRENCY}
+            environment = sampled(variant, sink)
+            port = Child(stack, [ROLES, "serve", kind], environment=environment).first_line
+            drive = [ROLES, "drive", kind, port]
+            drivers[variant] = Child(stack, drive, environment=environment)
+        sizes = {c: _size(drivers["bare"], c) for c in CONCURRENCY}
         order = list(_VARIANTS)
         for _ in range(rounds):
             for concurrency, calls in sizes.items():
                 random.shuffle(order)
                 for variant in order:
-                    seconds = drivers[variant].measure(calls, concurrency)
+                    seconds = float(drivers[variant].ask(calls, concurrency))
                     results[variant, concurrency].append(seconds / calls * 1e6)
                     # What is left to export must not run into the next one's time.
                     time.sleep(0.15)
     return results
 
 
-def _size(driver: _Process, concurrency: int) -> int:
+def _size(driver: Child, concurrency: int) -> int:
     calls = 1024
-    seconds = driver.measure(calls, concurrency)
+    seconds = float(driver.ask(calls, concurrency))
     return max(64, round(calls / seconds * _SECONDS / 64) * 64)
 
 
@@ -129,13 +101,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12, help="more rounds, less noise")
     options = parser.parse_args()
     results = measure(options.rounds)
-    raw = {f"c{c}": round(statistics.median(results["bare", c]), 1) for c in _CONCURRENCY}
+    raw = {f"c{c}": round(statistics.median(results["bare", c]), 1) for c in CONCURRENCY}
     ratio = {
         f"c{c}_{variant}": round(_ratio(results, variant, c), 3)
-        for c in _CONCURRENCY
-        for variant in _SAMPLING
+        for c in CONCURRENCY
+        for variant in SAMPLING
     }
-    typed = {f"c{c}": round(_ratio(results, "typed", c, over="generic"), 3) for c in _CONCURRENCY}
+    typed = {f"c{c}": round(_ratio(results, "typed", c, over="generic"), 3) for c in CONCURRENCY}
     if options.json:
         figures = {"ratio": ratio, "raw_us": raw, "typed_over_generic": typed}
         print(json.dumps({"grpcio": grpc.__version__, **figures}))
@@ -149,7 +121,7 @@ def _print_table(
     table = Table(title=f"a call with everything on / bare grpc.aio {grpc.__version__}")
     for column in ("concurrency", "bare, us", "1 % sampled", "100 % sampled", "typed / generic"):
         table.add_column(column, justify="right")
-    for concurrency in _CONCURRENCY:
+    for concurrency in CONCURRENCY:
         name = f"c{concurrency}"
         figures = (ratio[f"{name}_1pct"], ratio[f"{name}_100pct"], typed[name])
         table.add_row(

@@ -22,6 +22,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as trace_grpc
 
+from bench.answering import answer_lines
 from onex.v1 import common_pb2, compute_pb2, compute_pb2_grpc
 from onex_grpc.container import ModelONEXContainer
 from onex_grpc.context import CallContext, LeaseClaim, enter_call
@@ -177,12 +178,12 @@ async def _timed(call: Callable[[int], Awaitable[None]], calls: int, concurrency
 async def _rounds(call: Callable[[int], Awaitable[None]]) -> None:
     for concurrency in (1, 64):
         await _timed(call, 256, concurrency)
-    print("ready", flush=True)
-    loop = asyncio.get_running_loop()
-    # The loop stays free while it waits, so that what was recorded is exported before the next.
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
-        calls, concurrency = map(int, line.split())
-        print(await _timed(call, calls, concurrency), flush=True)
+
+    async def answer(words: Sequence[str]) -> float:
+        calls, concurrency = map(int, words)
+        return await _timed(call, calls, concurrency)
+
+    await answer_lines(answer)
 
 
 async def drive_bare(port: str) -> None:

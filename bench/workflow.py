@@ -11,117 +11,43 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import json
-import os
 import platform
 import sys
 import tempfile
-import uuid
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import grpc
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from bench.children import Child
 from bench.closed_loop import Figures, Slice, closed_loop, figures
 from bench.nodes import NODES
-from onex.v1 import (
-    compute_pb2,
-    orchestrator_pb2,
-    orchestrator_pb2_grpc,
-    reducer_pb2,
-)
-from onex_grpc.contract import data
+from bench.workflow_load import WORKFLOWS, plan_nodes, run_workflow, seq3_pure
+from onex.v1 import orchestrator_pb2_grpc
 from onex_grpc.rpc import Mesh
 from onex_grpc.testing.mesh import LocalMesh
-from servers.supervisor import free_ports
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-_CONCURRENCY: Final = (1, 32)
+CONCURRENCY: Final = (1, 32)
 _SECONDS: Final = 0.8
 _WARM_UP_SECONDS: Final = 0.5
-Step = orchestrator_pb2.WorkflowStep
 Results = dict[str, dict[str, dict[str, Figures]]]
 
-_RUN: Final = uuid.uuid4().hex[:8]
-_numbers = itertools.count()
+
+def _start_bare(stack: ExitStack, folder: Path) -> str:
+    node = Child(stack, ["bench.bare_workflow", "node"]).first_line
+    arguments = ["orchestrator", f"127.0.0.1:{node}", str(folder / "bare.db")]
+    return f"127.0.0.1:{Child(stack, ['bench.bare_workflow', *arguments]).first_line}"
 
 
-def _pure(_: str) -> list[Step]:
-    echo = compute_pb2.AlgorithmConfig(algorithm_type="echo")
-    contract = compute_pb2.ModelContractCompute(algorithm_config=echo, input_data=data.pack(1))
-    return [Step(step_id=f"s{n}", target_node="compute", compute=contract) for n in range(3)]
-
-
-def _durable(workflow_id: str) -> list[Step]:
-    contract = reducer_pb2.ModelContractReducer(
-        reduction_config=reducer_pb2.ReductionConfig(state_key=workflow_id),
-        input_data=reducer_pb2.ReducerInput(action="COUNT"),
-    )
-    return [Step(step_id=f"s{n}", target_node="reducer", reducer=contract) for n in range(3)]
-
-
-def _workflow(steps: Callable[[str], list[Step]]) -> orchestrator_pb2.ModelContractOrchestrator:
-    workflow_id = f"bench-{_RUN}-{next(_numbers)}"
-    return orchestrator_pb2.ModelContractOrchestrator(
-        workflow_id=workflow_id,
-        workflow_config=orchestrator_pb2.WorkflowConfig(
-            coordination_type=orchestrator_pb2.WORKFLOW_COORDINATION_SEQUENTIAL,
-            steps=steps(workflow_id),
-        ),
-    )
-
-
-def _call(
-    stub: orchestrator_pb2_grpc.OrchestratorNodeServiceStub,
-    steps: Callable[[str], list[Step]],
-) -> Callable[[], Awaitable[object]]:
-    async def call() -> object:
-        return await stub.ExecuteOrchestration(_workflow(steps), timeout=60)
-
-    return call
-
-
-async def _spawn(stack: AsyncExitStack, *arguments: str) -> str:
-    """Starts one of our modules as a process; returns the first line that it prints."""
-    # Nothing is recorded, here or there, whatever this shell exports to.
-    untold = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *arguments, stdout=asyncio.subprocess.PIPE, env=untold
-    )
-
-    async def stop() -> None:
-        process.terminate()
-        await process.wait()
-
-    stack.push_async_callback(stop)
-    if process.stdout is None or not (line := await process.stdout.readline()):
-        raise SystemExit(f"{arguments[0]} did not start; see its message above")
-    return line.decode().strip()
-
-
-async def _start_bare(stack: AsyncExitStack, folder: Path) -> str:
-    node = await _spawn(stack, "bench.bare_workflow", "node")
-    arguments = ("orchestrator", f"127.0.0.1:{node}", str(folder / "bare.db"))
-    return f"127.0.0.1:{await _spawn(stack, 'bench.bare_workflow', *arguments)}"
-
-
-async def _start_nodes(stack: AsyncExitStack, folder: Path) -> dict[str, str]:
-    ports = dict(zip(NODES, free_ports(len(NODES)), strict=True))
-    addresses = {kind: f"127.0.0.1:{port}" for kind, port in ports.items()}
-    config = folder / "onex.toml"
-    lines = [f"state = {json.dumps(str(folder))}", 'queues = ["reducer"]', 'log_level = "error"']
-    lines.append("[addresses]")
-    lines += [f"{kind} = {json.dumps(address)}" for kind, address in addresses.items()]
-    config.write_text("\n".join(lines), encoding="utf-8")
-    for kind, port in ports.items():
-        await _spawn(stack, "bench.nodes", kind, "--config", str(config), "--port", str(port))
+def _start_nodes(stack: ExitStack, folder: Path) -> dict[str, str]:
+    addresses, commands = plan_nodes(folder)
+    for command in commands.values():
+        Child(stack, command)
     return addresses
 
 
@@ -130,8 +56,9 @@ async def measure(rounds: int) -> Results:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onex-bench-")))
         # All processes before any channel: gRPC does not like its process to spawn others.
-        bare_address = await _start_bare(stack, folder)
-        addresses = await _start_nodes(stack, folder)
+        children = stack.enter_context(ExitStack())
+        bare_address = _start_bare(children, folder)
+        addresses = _start_nodes(children, folder)
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(bare_address))
         bare = orchestrator_pb2_grpc.OrchestratorNodeServiceStub(channel)
         mesh = Mesh(addresses)
@@ -142,20 +69,21 @@ async def measure(rounds: int) -> Results:
             for each in (mesh, local)
         )
         calls = {
-            ("bare", "seq3"): _call(bare, _pure),
-            ("processes", "seq3_pure"): _call(remote, _pure),
-            ("processes", "seq3_durable"): _call(remote, _durable),
-            ("inprocess", "seq3_pure"): _call(inside, _pure),
-            ("inprocess", "seq3_durable"): _call(inside, _durable),
+            ("bare", "seq3"): run_workflow(bare, seq3_pure),
+            **{
+                (place, kind): run_workflow(stub, steps)
+                for place, stub in (("processes", remote), ("inprocess", inside))
+                for kind, steps in WORKFLOWS.items()
+            },
         }
         slices: dict[tuple[str, str, int], list[Slice]] = {
-            (*name, c): [] for name in calls for c in _CONCURRENCY
+            (*name, c): [] for name in calls for c in CONCURRENCY
         }
         for call in calls.values():
-            await closed_loop(call, max(_CONCURRENCY), _WARM_UP_SECONDS)
+            await closed_loop(call, max(CONCURRENCY), _WARM_UP_SECONDS)
         for number in range(rounds):
             for (place, kind), call in calls.items():
-                for concurrency in _CONCURRENCY:
+                for concurrency in CONCURRENCY:
                     taken = await closed_loop(call, concurrency, _SECONDS)
                     slices[place, kind, concurrency].append(taken)
             print(f"round {number + 1} of {rounds}", file=sys.stderr)
