@@ -1,10 +1,10 @@
 """Has the working tree become slower than an older commit?
 
 The processes of both sides are up side by side. In a pair both work on the same figure, each while
-the other is held still, in turns of 25 ms; the ratio of the rates, new ÷ old (above 1 is faster),
-is taken pair by pair, and which side begins changes from pair to pair. More pairs are measured
-where the 95 % interval of the median ratio is wider than 0.10. Exits with 1 when an interval lies
-wholly below 0.97, or is still wider.
+the other is held still, in turns of 20 to 250 ms; the ratio of the rates, new ÷ old (above 1 is
+faster), is taken pair by pair, and which side begins changes from pair to pair. More pairs are
+measured where the 95 % interval of the median ratio is wider than 0.10. Exits with 1 when an
+interval lies wholly below 0.97, or is still wider.
 
     python -m bench.pairs --against COMMIT [--bench call workflow store] [--pairs 20] [--most 200]
         [--state FILE] [--json]

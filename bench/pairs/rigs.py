@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from dataclasses import dataclass
 from signal import SIGCONT, SIGSTOP
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
     from bench.children import Child
     from bench.pairs.figures import Figure
     from bench.pairs.sides import Side
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Calls done, and the seconds for which their side was running."""
+
+    done: int
+    seconds: float
+
+    def __sub__(self, earlier: Mark) -> Mark:
+        return Mark(self.done - earlier.done, self.seconds - earlier.seconds)
 
 
 class Rig:
@@ -63,14 +75,15 @@ class Rig:
         self._guard(server.group)
         return server.address
 
-    def start(self, figure: Figure) -> None:
+    def start(self, figure: Figure) -> Mark:
         """Let a figure's callers begin."""
         self._driver(figure).ask("start", figure.what, figure.callers)
+        return self.mark(figure)
 
-    def mark(self, figure: Figure) -> tuple[int, float]:
-        """Return calls done, and the seconds for which this side ran till then."""
+    def mark(self, figure: Figure) -> Mark:
+        """Return what this side has done until now."""
         done, at = self._driver(figure).ask("mark").split()
-        return int(done), float(at) - self._held
+        return Mark(int(done), float(at) - self._held)
 
     def stop(self, figure: Figure) -> None:
         """Let the callers come to their end."""
