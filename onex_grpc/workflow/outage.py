@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _EVERY: Final = 1.0
-"""Seconds from one look to the next."""
+"""Seconds from one look to the next, and that a look takes at most: the next one goes to where the
+node is by then.
+"""
 _SPREAD: Final = 1.0
 """Seconds over which the steps that wait for a node are woken."""
-_IMPATIENT: Final = 1.0
-_PATIENT: Final = 10.0
 # A call that could not reach its node counts as a look that found it away. More than so many in a
 # row, while looks find it there, mean a fault that only the backoff is to answer.
 _MOST_DOUBTS: Final = 3
@@ -140,23 +140,22 @@ class Outages:
 
     async def serves(self, target: str) -> bool:
         """Look at a node, and return True where it serves now."""
-        return await _apart(self._serves(target, patience=_IMPATIENT, wait=False))
+        return await _apart(self._serves(target, wait=False))
 
     async def _look(self, target: str, outage: Outage) -> None:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
             # The channel itself tells at once when a node that was away can be reached.
-            patience = _PATIENT if outage.away else _IMPATIENT
-            outage.note(serves=await self._serves(target, patience=patience, wait=outage.away))
+            outage.note(serves=await self._serves(target, wait=outage.away))
             await asyncio.sleep(began + _EVERY - loop.time())
 
-    async def _serves(self, target: str, *, patience: float, wait: bool) -> bool:
+    async def _serves(self, target: str, *, wait: bool) -> bool:
         _enter_unsampled()
         try:
             health = cast("_Health", self._mesh.stub(health_pb2_grpc.HealthStub, target))
             answer = await health.Check(
-                health_pb2.HealthCheckRequest(), timeout=patience, wait_for_ready=wait
+                health_pb2.HealthCheckRequest(), timeout=_EVERY, wait_for_ready=wait
             )
         except TargetNotFoundError:
             return False
