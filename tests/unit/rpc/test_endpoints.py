@@ -93,11 +93,17 @@ async def test_call_is_repeated_while_nobody_is_there() -> None:
     assert timeouts == [None] * 3
 
 
-async def test_call_is_not_repeated_for_ever() -> None:
+async def test_call_without_a_timeout_is_not_repeated_for_ever() -> None:
     call, timeouts = failing(*(NodeUnavailableError(str(number)) for number in range(9)))
     with pytest.raises(NodeUnavailableError, match="4"):
-        await asyncio.wait_for(repeated(call, 30.0), 10)
+        await asyncio.wait_for(repeated(call, None), 10)
     assert len(timeouts) == 5
+
+
+async def test_call_is_repeated_as_long_as_its_timeout_lasts() -> None:
+    call, timeouts = failing(*(NodeUnavailableError(str(number)) for number in range(6)))
+    assert await repeated(call, 600.0) == "done"
+    assert len(timeouts) == 7
 
 
 async def test_other_errors_are_not_repeated() -> None:
