@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # calls to end in it.
 _SHORTEST_SECONDS: Final = 0.02
 _LONGEST_SECONDS: Final = 0.25
-_CALLS: Final = 20
+_CALLS: Final = 10
 _TURNS: Final = 12
 _LEFT_OUT: Final = _TURNS // 4
 _WARM_UP_SECONDS: Final = 0.04
