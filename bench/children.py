@@ -56,6 +56,8 @@ class Child:
             env={**inherited, **(environment or {})},
             cwd=folder,
             preexec_fn=die_with_parent,
+            # Ctrl-C is for the parent alone, which ends the others.
+            start_new_session=True,
         )
         stack.callback(self._stop)
         self.first_line = self._read()

@@ -104,7 +104,9 @@ class Rig:
     def _guard(self, group: int) -> None:
         # Were we killed while the server is held, its own orders to end would never reach it.
         command = ["/bin/sh", "-c", f"read line; kill -CONT -{group}"]
-        guard = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603
+        guard = subprocess.Popen(  # noqa: S603 - our own numbers
+            command, stdin=subprocess.PIPE, start_new_session=True
+        )
         self._stack.callback(guard.communicate)
 
     def _driver(self, figure: Figure) -> Child:
