@@ -1,24 +1,9 @@
-"""Digests of content, by which a repeat is told from another command with the same id.
-
-They are made of parsed messages in deterministic serialisation: field order on the wire
-does not matter.
-"""
+"""Digests of content, by which a repeat is told from another command with the same id."""
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING
-
 from onex.v1 import action_pb2, reducer_pb2
-from onex_grpc.contract.data import settle_any
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-
-def message_hash(message: Message) -> bytes:
-    """SHA-256 over a whole message."""
-    return hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
+from onex_grpc.contract.canonical import canonical_digest
 
 
 def content_hash(action: action_pb2.ModelAction) -> bytes:
@@ -36,7 +21,7 @@ def content_hash(action: action_pb2.ModelAction) -> bytes:
     )
     if content.command_payload.WhichOneof("command") == "reducer":
         content.command_payload.reducer.ClearField("issued_at")
-    return message_hash(content)
+    return canonical_digest(content)
 
 
 def reduction_hash(contract: reducer_pb2.ModelContractReducer) -> bytes:
@@ -48,7 +33,4 @@ def reduction_hash(contract: reducer_pb2.ModelContractReducer) -> bytes:
     content.ClearField("issued_at")
     content.ClearField("action_id")
     content.ClearField("correlation_id")
-    payload = content.input_data.payload
-    if payload.WhichOneof("content") == "message":
-        settle_any(payload.message)
-    return message_hash(content)
+    return canonical_digest(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from google.protobuf import descriptor_pool, message_factory
@@ -28,8 +29,6 @@ _FIELD: Final = "data"
 def pack(value: Message | JSON) -> common_pb2.Data:
     """A Data with this value: a message as `message`, anything else as `value`; a Data as it is.
 
-    Equal messages have the same bytes in every process, so that a repeat is known again.
-
     Raises:
         ContractValidationError: for what JSON cannot say: NaN, infinities, whole numbers beyond
             2^53, keys that are no text, other types.
@@ -38,7 +37,6 @@ def pack(value: Message | JSON) -> common_pb2.Data:
         return value
     data = common_pb2.Data()
     if isinstance(value, Message):
-        # Maps have no order of their own, and Any holds bytes.
         data.message.Pack(value, deterministic=True)
     else:
         write_value(data.value, value)
@@ -85,22 +83,11 @@ def unpack_any(packed: Any, field: str = _FIELD) -> Message:
     """
     name = packed.TypeName()
     try:
-        descriptor = descriptor_pool.Default().FindMessageTypeByName(name)
+        message_type = _known_type(name)
     except KeyError:
         fault = f"is a {name}, which this node does not know; import its module"
         raise _refused(fault, field) from None
-    return _parse(packed, message_factory.GetMessageClass(descriptor), field)
-
-
-def settle_any(packed: Any) -> None:
-    """Packs a message anew, as `pack` does, whoever has packed it before; what this process cannot
-    read stays as it is.
-    """
-    try:
-        message = unpack_any(packed)
-    except ContractValidationError:
-        return
-    packed.Pack(message, deterministic=True)
+    return _parse(packed, message_type, field)
 
 
 def write_value(target: Value, value: JSON, depth: int = 0) -> None:
@@ -150,6 +137,16 @@ def _exact(number: float) -> float:
     if not math.isfinite(number):
         raise _refused(f"holds {number}, which is no JSON number")
     return float(number)
+
+
+@cache
+def _known_type(name: str) -> type[Message]:
+    """Return the class of a type's messages; raises KeyError for a type that is not known (yet)."""
+    descriptor = descriptor_pool.Default().FindMessageTypeByName(name)
+    # The pool reads a name only up to its first NUL.
+    if descriptor.full_name != name:
+        raise KeyError(name)
+    return message_factory.GetMessageClass(descriptor)
 
 
 def _parse(packed: Any, message_type: type[M], field: str = _FIELD) -> M:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from onex.v1 import operation_pb2
-from onex_grpc.contract.data import settle_any
+from onex_grpc.contract.canonical import canonical_bytes
+
+if TYPE_CHECKING:
+    from onex.v1 import operation_pb2
 
 CUSTOM: Final = "io_operation_config.operation.custom"
 """Path of the message of an operation of the user's own."""
@@ -59,18 +61,9 @@ def effect_request(
     """An effect with the hash of its content, which is taken only where there is a key."""
     digest = b""
     if key:
-        content = _settled(operation).SerializeToString(deterministic=True)
-        digest = hashlib.sha256(target.encode() + b"\0" + content).digest()
+        content = target.encode() + b"\0" + canonical_bytes(operation)
+        digest = hashlib.sha256(content).digest()
     return EffectRequest(target, operation, key, correlation_id, digest, redrives)
-
-
-def _settled(operation: operation_pb2.EffectOperation) -> operation_pb2.EffectOperation:
-    """The operation as it is hashed: a message of the user's own has bytes of whoever packed it."""
-    if operation.WhichOneof("operation") != "custom":
-        return operation
-    settled = operation_pb2.EffectOperation(custom=operation.custom)
-    settle_any(settled.custom)
-    return settled
 
 
 class Progress:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from onex.v1 import event_pb2
+from onex_grpc.contract.canonical import canonical_bytes
 from onex_grpc.errors import AlreadyExistsError
 
 if TYPE_CHECKING:
@@ -42,4 +43,4 @@ def _content(payload: bytes) -> bytes | None:
     except DecodeError:
         return None
     event.ClearField("correlation_id")
-    return event.SerializeToString(deterministic=True)
+    return canonical_bytes(event)

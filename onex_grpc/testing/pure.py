@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from google.protobuf.message import Message
 
 from onex_grpc.container import ModelONEXContainer
+from onex_grpc.contract.canonical import canonical_bytes, same_content
 from onex_grpc.contract.data import pack
 from onex_grpc.errors import ConfigurationError
 from onex_grpc.reducer.intents import complete_intents
@@ -95,7 +96,7 @@ def check_pure(
         copy = type(request)()
         copy.CopyFrom(request)
         runs.append(attempt.run(state, copy))
-        if _bytes(copy) != _bytes(request):
+        if not same_content(copy, request):
             raise AssertionError(f"{attempt.rpc.method} changed its request; leave it as it came")
     first, second = runs
     if differing := [name for name, part in first.parts.items() if part != second.parts[name]]:
@@ -149,10 +150,11 @@ class _Try(Generic[S, Q, A, I]):
 
         step = replace(self._node.rules, transition=transition).apply(state, action)
         reduction = step.reduction
+        intents = complete_intents(reduction.intents, action)
         parts = {
-            "state": [_bytes(reduction.state)],
-            "response": [_bytes(each) for each in reduction.responses],
-            "intent": [_bytes(each) for each in complete_intents(reduction.intents, action)],
+            "state": [canonical_bytes(reduction.state)],
+            "response": [canonical_bytes(each) for each in reduction.responses],
+            "intent": [canonical_bytes(each) for each in intents],
         }
         return _Run(said[0], parts)
 
@@ -162,7 +164,3 @@ class _NoStore:
         raise ConfigurationError(
             f"a bare reducer has no store for {name}; use LocalMesh where state is to be kept"
         )
-
-
-def _bytes(message: Message) -> bytes:
-    return message.SerializeToString(deterministic=True)

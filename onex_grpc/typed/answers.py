@@ -25,7 +25,7 @@ class Answers:
         self._bytes = 0
 
     def find(self, request: bytes) -> Message | None:
-        """The answer to a request in deterministic bytes; None for an unknown one."""
+        """The answer to a request in canonical bytes; None for an unknown one."""
         raw = self._known.get(request)
         if raw is None:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
+from onex_grpc.contract.canonical import canonical_bytes
 from onex_grpc.rpc.bounded import bounded
 from onex_grpc.typed.answers import Answers
 from onex_grpc.typed.bounded import limit_of
@@ -100,7 +101,7 @@ class _Unary:
     async def _from_memory(self, request: Message, _: object) -> Message:
         self._check(request)
         answers = cast("Answers", self._answers)
-        key = request.SerializeToString(deterministic=True)
+        key = canonical_bytes(request)
         known = answers.find(key)
         if known is not None:
             return known

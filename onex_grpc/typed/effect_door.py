@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from onex.v1 import effect_pb2
 from onex_grpc.context import current_call
 from onex_grpc.contract import data
+from onex_grpc.contract.canonical import canonical_bytes
 from onex_grpc.effect.streams import StreamOrder
 
 if TYPE_CHECKING:
@@ -79,6 +80,5 @@ def _key(request: Message) -> str:
         return ""
     if not call.caller or call.caller.startswith("orchestrator/"):
         return call.action_id
-    content = request.DESCRIPTOR.full_name.encode() + b"\0"
-    content += request.SerializeToString(deterministic=True)
+    content = request.DESCRIPTOR.full_name.encode() + b"\0" + canonical_bytes(request)
     return f"{call.action_id}/{hashlib.sha256(content).hexdigest()}"

@@ -92,7 +92,6 @@ class ReducerDoor:
     def _action(self, rpc: Rpc[Message, Message], request: Message) -> _Contract:
         key = required_key(request, self._key)
         payload = common_pb2.Data()
-        # As a repeat would be packed, by whichever process: maps have no order of their own.
         payload.message.Pack(request, deterministic=True)
         return reducer_pb2.ModelContractReducer(
             reduction_config=reducer_pb2.ReductionConfig(state_key=key),

@@ -46,8 +46,6 @@ class Courses:
         if contract.HasField("workflow_config"):
             return GraphCourse(self._planner.plan(contract.workflow_config), self._router)
         handler, request = self._handlers.find(contract)
-        # The same request has the same bytes whoever wrote it, so that a repeat is recognised.
-        contract.initial_state.message.Pack(request, deterministic=True)
         return ImperativeCourse(handler, request, self._router)
 
     def reducers_of(self, contract: orchestrator_pb2.ModelContractOrchestrator) -> Sequence[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onex.v1 import action_pb2, orchestrator_pb2
 from onex_grpc.action.ids import start_action_id
 from onex_grpc.action.state import WORKFLOW_STATE
+from onex_grpc.contract.canonical import canonical_digest
 from onex_grpc.errors import AlreadyExistsError
 from onex_grpc.store.keys import workflow_key
 from onex_grpc.store.model import ActionRecord, Commit, Exact
@@ -59,7 +59,7 @@ def workflow_content(contract: orchestrator_pb2.ModelContractOrchestrator) -> by
         else None,
         initial_state=contract.initial_state if contract.HasField("initial_state") else None,
     )
-    return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
+    return canonical_digest(content)
 
 
 def initial_state(workflow: Workflow) -> orchestrator_pb2.WorkflowState:

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from onex.v1 import orchestrator_pb2
 from onex_grpc.contract import data
+from onex_grpc.contract.canonical import same_content
 from onex_grpc.errors import OnexError, WorkflowExecutionError
 from onex_grpc.rpc.status import error_detail
 from onex_grpc.workflow.calls import StepCalls
@@ -163,7 +164,7 @@ class _HandlerRun:
     async def _respond(self, response: common_pb2.Data) -> None:
         place, self._given = self._given, self._given + 1
         if place < len(self._before):
-            self._differs |= self._before[place] != response
+            self._differs |= not same_content(self._before[place], response)
             return
         await self._calls.answer(response)
         self._work.answered(self._work.journal.state.responses)

@@ -7,11 +7,11 @@ it, so that code which goes by what ends first takes the same way.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from onex.v1 import orchestrator_pb2
+from onex_grpc.contract.canonical import canonical_digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,8 +39,7 @@ class StepNames:
 
         Calls that have nothing but the request in common may come in any order; equal ones count.
         """
-        content = request.SerializeToString(deterministic=True)
-        call = f"{rpc}#{hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]}"
+        call = f"{rpc}#{canonical_digest(request).hex()[:_HASH_DIGITS]}"
         self._seen[call] += 1
         return f"{call}.{self._seen[call]}"
 
