@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 JSON: TypeAlias = "bool | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
-_PREFIXES: Final = ("type.googleapis.com/", "types.example/v1/", "/", "")
+_PREFIXES: Final = ("type.googleapis.com/", "types.example/v1/", "/")
 
 
 @dataclass(frozen=True, slots=True)
