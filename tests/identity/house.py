@@ -15,7 +15,6 @@ from depot.v1.depot_onex import AccountClient, CourierClient, DeliveryClient
 from onex.v1 import (
     effect_pb2_grpc,
     event_pb2_grpc,
-    intent_pb2_grpc,
     orchestrator_pb2_grpc,
     reducer_pb2,
     reducer_pb2_grpc,
@@ -63,6 +62,7 @@ class House:
     """A mesh of real processes, and a client of it.
 
     Attributes:
+        addresses: where the nodes serve, by their kinds.
         mesh: calls as an outside client makes them.
     """
 
@@ -77,17 +77,17 @@ class House:
         self._folder = folder
         self._chance = chance
         self._ports = dict(zip(_NODES, free_ports(len(_NODES)), strict=True))
-        addresses = {kind: f"127.0.0.1:{port}" for kind, port in self._ports.items()}
+        self.addresses = {kind: f"127.0.0.1:{port}" for kind, port in self._ports.items()}
         self._processes: list[NodeProcess] = []
         (folder / "ledger.sql").write_text(_SCHEMA)
         settings = _SETTINGS.format(
             store=f'store = "{store}"' if store else "",
-            addresses="\n".join(f'{kind} = "{at}"' for kind, at in addresses.items()),
+            addresses="\n".join(f'{kind} = "{at}"' for kind, at in self.addresses.items()),
             ledger=LEDGER,
             news=NEWS,
         )
         (folder / "onex.toml").write_text(settings)
-        self.mesh = Mesh(addresses)
+        self.mesh = Mesh(self.addresses)
         self.deliveries = DeliveryClient(self.mesh)
         self.accounts = AccountClient(self.mesh)
         self.couriers = CourierClient(self.mesh)
@@ -96,7 +96,6 @@ class House:
         )
         self.reducer = self.mesh.stub(reducer_pb2_grpc.ReducerNodeServiceStub, "reducer")
         self.effect = self.mesh.stub(effect_pb2_grpc.EffectNodeServiceStub, "effect")
-        self.queue = self.mesh.stub(intent_pb2_grpc.IntentQueueServiceStub, "reducer")
         self.bus = self.mesh.stub(event_pb2_grpc.EventBusServiceStub, "orchestrator")
 
     async def start(self) -> None:

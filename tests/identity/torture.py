@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from onex_grpc.contract.canonical import same_content
 from onex_grpc.errors import DeadlineExceededError, NodeUnavailableError, OnexError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from tests.identity.house import House
+
+K = TypeVar("K")
 
 _OF_EACH_KIND: Final = 2
 _SPREAD: Final = 0.4
@@ -120,7 +122,7 @@ class Torture:
             self.figures.inexact += 1
             self._say(f"{what}: {cents} cents instead of {wanted * CENTS}")
 
-    def _count(self, what: str, found: Counter[object], wanted: Counter[object]) -> None:
+    def _count(self, what: str, found: Counter[K], wanted: Counter[K]) -> None:
         for beyond in (found - wanted).elements():
             self.figures.done_twice += 1
             self._say(f"{what}: done twice: {beyond}")

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from google.protobuf import struct_pb2
 
 from onex.v1 import event_pb2
 from onex_grpc.errors import AlreadyExistsError, UnavailableError
@@ -50,6 +51,24 @@ async def test_the_correlation_id_is_not_content(store: Store) -> None:
     first = await store.publish_event(NewEvent("orders", "e", _event("a", "c1")))
     assert await store.publish_event(NewEvent("orders", "e", _event("a", "c2"))) == first
     assert len(await store.read_events("orders", 0, 10)) == 1
+
+
+async def test_what_an_any_was_packed_as_is_not_content(store: Store) -> None:
+    def packed(prefix: str, *names: str) -> bytes:
+        event = event_pb2.Event(topic="orders")
+        for name in names:
+            # Entry by entry, as a process with that order of its map would write it.
+            entry = struct_pb2.Struct()
+            entry[name] = {"deep": 1}
+            event.data.message.value += entry.SerializeToString()
+        event.data.message.type_url = f"{prefix}/google.protobuf.Struct"
+        return event.SerializeToString(deterministic=True)
+
+    first = await store.publish_event(NewEvent("orders", "e", packed("a", "x", "y")))
+    again = await store.publish_event(NewEvent("orders", "e", packed("b", "y", "x")))
+    assert again == first
+    with pytest.raises(AlreadyExistsError):
+        await store.publish_event(NewEvent("orders", "e", packed("a", "x", "z")))
 
 
 async def test_wait_ends_with_the_next_event_of_the_topic(store: Store) -> None:
