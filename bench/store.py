@@ -3,7 +3,8 @@
 Four operations on SQLite (`synchronous=FULL`) and on PostgreSQL, by 1, 32 and 128 callers; a figure
 is the store's rate divided by that of one connection which runs the same statements in one
 transaction each. Both take turns, slice by slice, and the figure is the median of the rounds. The
-queue on PostgreSQL runs beside procrastinate, which the dependency group `bench` brings.
+queue on PostgreSQL runs beside procrastinate, which the dependency group `bench` brings. Last, 64
+callers commit beside one that is refused each time, and without it.
 
     python -m bench.store [--json] [--rounds N]
 """
@@ -30,6 +31,7 @@ from rich.table import Table
 from bench.bare_postgres import BarePostgres
 from bench.bare_sqlite import BareSqlite
 from bench.closed_loop import figures
+from bench.conflicts import CALLERS, CONFLICTS, Beside
 from bench.queue_rate import intents_rate
 from bench.store_load import OPERATIONS, StoreLoad
 from bench.store_pairs import CONCURRENCY, Pair
@@ -61,10 +63,11 @@ class Queues:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What was measured: pairs by back end and operation, and the queues."""
+    """What was measured: pairs by back end and operation, the queues, and conflicts by back end."""
 
     pairs: dict[str, dict[str, Pair]]
     queues: Queues
+    beside: dict[str, dict[str, Beside]]
 
 
 async def _sqlite(stack: AsyncExitStack, folder: Path, operation: str) -> Pair:
@@ -86,6 +89,12 @@ async def _postgres(stack: AsyncExitStack, address: str, operation: str) -> Pair
     return Pair(operation, StoreLoad(store), bare)
 
 
+async def _beside(stack: AsyncExitStack, address: str | Path, conflict: str) -> Beside:
+    store = await open_store(address, owner=f"bench/beside-{conflict}")
+    stack.push_async_callback(store.close)
+    return Beside(store, conflict)
+
+
 async def measure(rounds: int) -> Results:
     """Runs all of it, in turns."""
     async with AsyncExitStack() as stack:
@@ -98,6 +107,13 @@ async def measure(rounds: int) -> Results:
                 name: await _postgres(stack, server.address, name) for name in OPERATIONS
             },
         }
+        beside = {
+            "sqlite": {
+                name: await _beside(stack, folder / f"beside-{name}.db", name) for name in CONFLICTS
+            },
+            "postgresql": {name: await _beside(stack, server.address, name) for name in CONFLICTS},
+        }
+        conflicts = [each for by_conflict in beside.values() for each in by_conflict.values()]
         every = [pair for by_operation in pairs.values() for pair in by_operation.values()]
         peer = Procrastinate(server.address)
         await peer.open()
@@ -106,16 +122,20 @@ async def measure(rounds: int) -> Results:
         stack.push_async_callback(queue.close)
         for pair in every:
             await pair.warm_up(2 * _SECONDS)
+        for conflict in conflicts:
+            await conflict.warm_up()
         await intents_rate(queue)
         await peer.rate()
         queues = Queues([], [])
         for number in range(rounds):
             for pair in every:
                 await pair.measure(_SECONDS)
+            for conflict in conflicts:
+                await conflict.measure()
             queues.ours.append(await intents_rate(queue))
             queues.procrastinate.append(await peer.rate())
             print(f"round {number + 1} of {rounds}", file=sys.stderr)
-    return Results(pairs, queues)
+    return Results(pairs, queues, beside)
 
 
 def _as_json(results: Results) -> dict[str, object]:
@@ -140,7 +160,15 @@ def _as_json(results: Results) -> dict[str, object]:
         "procrastinate_per_s": round(median(results.queues.procrastinate), 1),
     }
     versus = round(results.queues.ratio(), 2)
-    return {**ratios, "queue_vs_procrastinate": versus, "context": context}
+    return {
+        **ratios,
+        "queue_vs_procrastinate": versus,
+        "conflict_beside": {
+            backend: {name: round(each.ratio(), 2) for name, each in by_conflict.items()}
+            for backend, by_conflict in results.beside.items()
+        },
+        "context": context,
+    }
 
 
 def _versions() -> dict[str, str]:
@@ -166,6 +194,12 @@ def _print_table(results: Results) -> None:
         f"queue on PostgreSQL, claim and complete by 32: {median(queues.ours):.0f} per s; "
         f"procrastinate: {median(queues.procrastinate):.0f} per s; {queues.ratio():.2f}x"
     )
+    for backend, by_conflict in results.beside.items():
+        for name, conflict in by_conflict.items():
+            print(
+                f"{CALLERS} callers on {backend} beside one that is refused each time for its "
+                f"{name}: {conflict.ratio():.2f}x of the rate without it"
+            )
 
 
 def main() -> None:

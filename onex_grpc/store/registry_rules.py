@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.errors import StoreInUseError
-from onex_grpc.store.text_rules import refuse_nul
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,16 +16,6 @@ NODES_TOPIC: Final = "\tnodes"
 """What those wait for who wait for a change of the registry; neither an event nor a lease has such
 a topic.
 """
-
-
-def check_entry(entry: NodeEntry) -> None:
-    """Lets an entry through whose texts have no NUL."""
-    refuse_nul(
-        node=entry.node,
-        instance=entry.instance,
-        store_id=entry.store_id,
-        registrar=entry.registrar,
-    )
 
 
 def admitted(entry: NodeEntry, known: Sequence[NodeEntry], now_us: int) -> NodeEntry:

@@ -114,7 +114,7 @@ def intent(
         intent_id=f"id-{name}",
         priority=priority,
         max_attempts=max_attempts,
-        payload=name.encode(),
+        payload=name.encode(errors="replace"),
         correlation_id="c",
         traceparent="00-trace",
         order_key=order_key,

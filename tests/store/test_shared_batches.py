@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,47 +18,13 @@ from onex_grpc.errors import (
 from onex_grpc.store import Committed, Guard, IntentState, Replayed
 from onex_grpc.store.postgres.connection import schema_of
 from tests.store.builders import KEY, SECOND, TTL, WORKFLOW, action, change, intent, request, step
+from tests.store.together import Together
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator
 
     from onex_grpc.store import Store
     from tests.store.conftest import Backend
-
-
-class Together:
-    """Has several operations run in one batch."""
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self._held = threading.Event()
-        self._go_on = threading.Event()
-        self._holds = False
-
-    def __call__(self, operations: int, seconds: float) -> None:
-        self.sizes.append(operations)
-        if self._holds:
-            self._holds = False
-            self._held.set()
-            self._go_on.wait(10)
-
-    async def run(self, store: Store, *members: Coroutine[object, object, object]) -> list[object]:
-        """Their results and errors, in their order."""
-        self._held.clear()
-        self._go_on.clear()
-        self._holds = True
-        # Held after this batch or the one before it, whose end may be told late.
-        before = asyncio.ensure_future(store.get_or_create_secret("before", b""))
-        assert await asyncio.to_thread(self._held.wait, 10)
-        tasks = [asyncio.ensure_future(member) for member in members]
-        await asyncio.sleep(0)
-        self._go_on.set()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        await before
-        await store.get_or_create_secret("after", b"")
-        assert max(self.sizes) >= len(members)
-        self.sizes.clear()
-        return list(results)
 
 
 @pytest.fixture
@@ -220,13 +184,3 @@ async def test_refused_pending_steps_do_not_undo_a_batch(
             "SELECT xmin::text FROM pending_steps UNION SELECT xmin::text FROM state"
         ).fetchall()
     assert len(transactions) == 1
-
-
-async def test_what_cannot_be_sent_takes_no_other_with_it(store: Store, together: Together) -> None:
-    """It shows only when the rows of all are sent; what is in memory is not."""
-    bad = change(0, key="\ud800")
-    members = [store.commit(change(0, key=f"k{number}")) for number in range(3)]
-    *good, refused = await together.run(store, *members, store.commit(bad))
-    assert good == [Committed(1)] * 3
-    assert isinstance(refused, UnicodeEncodeError) or refused == Committed(1)
-    assert await store.commit(change(1, key="k0")) == Committed(2)

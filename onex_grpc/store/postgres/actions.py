@@ -34,12 +34,6 @@ def find_known(tx: Transaction, actions: Sequence[ActionRecord]) -> RecordedActi
     return None
 
 
-def is_recorded(tx: Transaction, actions: Sequence[ActionRecord]) -> bool:
-    """Whether another process has recorded one of these since they were looked up."""
-    ids = [(action.scope, action.action_id) for action in actions]
-    return any(tx.row(SELECT_ACTION, each) is not None for each in ids)
-
-
 def record_successes(
     tx: Transaction, change: Commit | Checkpoint, version: int, holder: str
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onex_grpc.errors import OnexError
 from onex_grpc.store.commit_rules import check_version
 from onex_grpc.store.history_rules import check_pin, not_kept, restoring
 from onex_grpc.store.model import Checkpoint, Committed, Replayed, Rollback
@@ -27,25 +26,13 @@ _REMOVE: Final = (
 def checkpoint(tx: Transaction, change: Checkpoint) -> Committed | Replayed:
     """Pins the current version: known actions first, then the guard, then the version."""
     known = actions.find_known(tx, change.actions)
-    if known:
-        return Replayed(known)
-    try:
-        return _pin(tx, change)
-    except OnexError as refusal:
-        states.check_unknown(tx, change, refusal)
-        raise
+    return Replayed(known) if known else _pin(tx, change)
 
 
 def rollback(tx: Transaction, change: Rollback) -> Committed | Replayed:
     """Writes old content as a new version, in the order of a commit."""
     known = actions.find_known(tx, change.actions)
-    if known:
-        return Replayed(known)
-    try:
-        return _restore(tx, change)
-    except OnexError as refusal:
-        states.check_unknown(tx, change, refusal)
-        raise
+    return Replayed(known) if known else _restore(tx, change)
 
 
 def prune(tx: Transaction, key: str, keep: int, age_us: int) -> int:
@@ -65,18 +52,17 @@ def remove_up_to(tx: Transaction, state_id: int, version: int) -> int:
 
 
 def _pin(tx: Transaction, change: Checkpoint) -> Committed:
-    holder = "" if change.guard is None else leases.raise_guard(tx, change.guard)
     state_id, version = _current(tx, change)
     pinned = tx.row(_SELECT_PIN, (state_id, change.name))
-    if check_pin(change, version, pinned[0] if pinned else None):
+    is_new = check_pin(change, version, pinned[0] if pinned else None)
+    holder = "" if change.guard is None else leases.raise_guard(tx, change.guard)
+    if is_new:
         tx.write(_PIN, (state_id, change.name, version, tx.now_us))
     actions.record_successes(tx, change, version, holder)
     return Committed(version)
 
 
 def _restore(tx: Transaction, change: Rollback) -> Committed:
-    if change.guard is not None:
-        leases.raise_guard(tx, change.guard)
     _current(tx, change)
     old = tx.row(*select_version(change.key, change.to))
     if old is None:
@@ -86,6 +72,8 @@ def _restore(tx: Transaction, change: Rollback) -> Committed:
 
 
 def _current(tx: Transaction, change: Checkpoint | Rollback) -> tuple[int, int]:
+    if change.guard is not None:
+        leases.check(tx, change.guard)
     row = tx.row(_SELECT_STATE, (change.key,))
     state_id, version = row or (0, 0)
     check_version(change, version)

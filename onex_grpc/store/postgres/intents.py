@@ -28,15 +28,25 @@ _IN_FLIGHT: Final = 3
 _BLOCKED: Final = 4
 
 
-def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
-    """Queues intents; one behind an unfinished one of its order_key is held back.
+def check_unused(tx: Transaction, new: Sequence[NewIntent]) -> None:
+    """Lets intents through whose ids are new.
 
     Raises:
         AlreadyExistsError: an intent_id is known.
     """
-    # An id that is known is told by name, since a failed insert would end the transaction.
-    if _are_in_use(tx, [intent.intent_id for intent in new]):
+    ids = [intent.intent_id for intent in new]
+    known = tx.known
+    if not known.looked_up.issuperset(ids):
+        known.used.update(row[0] for row in tx.rows(sql.FIND_IDS, (ids,)))
+    if len(set(ids)) < len(ids) or not known.used.isdisjoint(ids):
         raise ids_in_use(new)
+
+
+def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
+    """Queues intents that `check_unused` has let through; one behind an unfinished one of its
+    order_key is held back.
+    """
+    tx.known.used.update(intent.intent_id for intent in new)
     tx.lock_orders(intent.order_key for intent in new)
     for intent in new:
         state = _BLOCKED if _has_earlier(tx, intent.order_key) else _READY
@@ -199,16 +209,6 @@ def _claimed(row: Row, visible_us: int) -> ClaimedIntent:
         visible_us=visible_us,
         redrives=redrives,
     )
-
-
-def _are_in_use(tx: Transaction, ids: Sequence[str]) -> bool:
-    known = tx.known
-    if not known.looked_up.issuperset(ids):
-        known.used.update(row[0] for row in tx.rows(sql.FIND_IDS, (list(ids),)))
-    if len(set(ids)) < len(ids) or not known.used.isdisjoint(ids):
-        return True
-    known.used.update(ids)
-    return False
 
 
 def _has_earlier(tx: Transaction, order_key: str) -> bool:

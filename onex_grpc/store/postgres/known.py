@@ -85,6 +85,7 @@ def read_known(exchange: Exchange, needs: Needs, about_us: int) -> tuple[Known, 
         # There must be a row, or two processes could both find none and both go on.
         exchange.execute(_MAKE_ROOM, (missing,))
         _lock_leases(reading, known, missing)
+        _look_for_actions(reading, known, needs)
         time = reading.finish()
     for name in needs.leases:
         known.leases.setdefault(name, None)
@@ -108,6 +109,18 @@ def _look_up(reading: _Reading, known: Known, needs: Needs) -> None:
         reading.send(_LOCK_STATES, (needs.changes,), known.versions.update)
     if needs.versions:
         reading.send(_VERSIONS, (needs.versions,), known.versions.update)
+    if needs.intent_ids:
+        known.looked_up.update(needs.intent_ids)
+        reading.send(
+            _INTENT_IDS, (needs.intent_ids,), lambda rows: known.used.update(r[0] for r in rows)
+        )
+    _look_for_actions(reading, known, needs)
+
+
+def _look_for_actions(reading: _Reading, known: Known, needs: Needs) -> None:
+    """After all by which a change may be refused: where another process has written the same action
+    meanwhile, that is why it would be, and it is a repeat.
+    """
     if needs.actions:
         known.actions.update(dict.fromkeys(needs.actions))
         scopes, ids = zip(*needs.actions, strict=True)
@@ -115,11 +128,6 @@ def _look_up(reading: _Reading, known: Known, needs: Needs) -> None:
             _ACTIONS,
             (list(scopes), list(ids)),
             lambda rows: known.actions.update((r[:2], RecordedAction(*r[2:])) for r in rows),
-        )
-    if needs.intent_ids:
-        known.looked_up.update(needs.intent_ids)
-        reading.send(
-            _INTENT_IDS, (needs.intent_ids,), lambda rows: known.used.update(r[0] for r in rows)
         )
 
 

@@ -32,6 +32,17 @@ _MAKE_ROOM: Final = (
 )
 
 
+def check_free(tx: Transaction, request: LeaseRequest) -> None:
+    """Lets a request through that `acquire` grants.
+
+    Raises:
+        LeaseConflictError: another one's lease stands in the way.
+    """
+    row = _lock(tx, request.workflow_id)
+    if row is not None:
+        is_repeat(row, request, tx.now_us)
+
+
 def acquire(tx: Transaction, request: LeaseRequest) -> LeaseGrant:
     """Grants a lease with a new fence, or the same one to a repeat of its request."""
     row = _lock(tx, request.workflow_id)
@@ -76,6 +87,15 @@ def end(tx: Transaction, workflow_id: str) -> None:
     if row is not None and row.expires_us is not None:
         _put(tx, replace(row, expires_us=0))
         tx.changes.released(workflow_id)
+
+
+def check(tx: Transaction, guard: Guard) -> None:
+    """Lets a guard through that `raise_guard` takes; the row stays locked until the commit.
+
+    Raises:
+        StaleFenceError, LeaseValidationError, LeaseExpiredError: as check_guard.
+    """
+    check_guard(_lock(tx, guard.workflow_id), guard, tx.now_us)
 
 
 def raise_guard(tx: Transaction, guard: Guard) -> str:

@@ -10,7 +10,7 @@ from onex_grpc.store.keys import workflow_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from onex_grpc.store.model import ActionRecord, Commit, Guard
+    from onex_grpc.store.model import ActionRecord, Checkpoint, Commit, Guard, Rollback
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,15 @@ def of_commit(change: Commit) -> Needs:
         actions=_ids(change.actions),
         intent_ids=[intent.intent_id for intent in change.intents],
         order_keys=[intent.order_key for intent in change.intents],
+    )
+
+
+def of_restoring(change: Checkpoint | Rollback) -> Needs:
+    """What a checkpoint and a rollback look at."""
+    return Needs(
+        guards=() if change.guard is None else (change.guard.workflow_id,),
+        changes=(change.key,),
+        actions=_ids(change.actions),
     )
 
 

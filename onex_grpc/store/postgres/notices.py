@@ -33,8 +33,8 @@ _TOPIC: Final = "topic "
 _WATCH: Final = "watch "
 # Who looks at the time announced last may do so before a commit of that moment is visible.
 _COMMIT_US: Final = 1_000_000
-# PostgreSQL refuses payloads of 8000 bytes and more.
-_TOPIC_BYTES: Final = 4000
+# PostgreSQL refuses payloads of 8000 bytes and more; a topic is a name, and shorter.
+_ROUTES_BYTES: Final = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Announcer:
             self._due_us = due_us
             told.append(f"{_DUE}{due_us}")
         told.extend(
-            f"{_TOPIC}{topic}" if len(topic.encode()) < _TOPIC_BYTES else _ALL
+            f"{_TOPIC}{topic}"
             for topic in sorted(changes.topics)
             # Leases end all the time, and hardly ever does anybody wait for that.
             if not topic.startswith("\n") or self._is_watched(topic)
@@ -103,7 +103,7 @@ class Announcer:
 def _ready(routes: Collection[str]) -> str:
     # Escapes make it ASCII: as many bytes as characters.
     payload = _READY + json.dumps(sorted(routes))
-    return payload if len(payload) < _TOPIC_BYTES else _ALL
+    return payload if len(payload) < _ROUTES_BYTES else _ALL
 
 
 def _routes(told: str) -> list[str] | None:

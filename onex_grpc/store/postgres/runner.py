@@ -39,7 +39,7 @@ _COUNT: Final = (
 
 
 class _SpoiledError(Exception):
-    """A member failed after it had written: the batch is void and its members run alone."""
+    """A member failed after it had written, which none should: the batch is void."""
 
 
 class _LostError(Exception):
@@ -88,23 +88,25 @@ class PostgresRunner:
         try:
             return self._on_a_connection(operations)
         except (_SpoiledError, AgainError):
-            return [self._alone(operation) for operation in operations]
+            return self._by_halves(operations)
         except OnexError as error:
             return [Outcome(error=error) for _ in operations]
         except Exception as error:
             if self._committing and self._exchange.closed:
                 return [self._unknown(error) for _ in operations]
-            # One's value that cannot be sent is not the others' fault.
-            return [self._alone(operation) for operation in operations]
+            # What the server refuses of one is not the others' fault.
+            return self._by_halves(operations)
+
+    def _by_halves(self, operations: Sequence[Callable[[Transaction], object]]) -> list[Outcome]:
+        """Runs a void batch again; the one that made it so ends up alone, most others together."""
+        middle = len(operations) // 2
+        return [*self._together(operations[:middle]), *self._together(operations[middle:])]
 
     def _alone(self, operation: Callable[[Transaction], object]) -> Outcome:
         failure: Exception | None = None
         for _ in range(_TRIES):
             try:
                 return self._on_a_connection([operation])[0]
-            except AgainError as error:
-                failure = error
-                continue
             except OnexError as error:
                 failure = error
                 break
@@ -114,8 +116,6 @@ class PostgresRunner:
                 failure = translate(error) if isinstance(error, psycopg.Error) else error
                 if not is_race(error):
                     break
-        if isinstance(failure, AgainError) and isinstance(failure.__cause__, Exception):
-            failure = failure.__cause__
         return Outcome(error=failure)
 
     def _unknown(self, error: Exception) -> Outcome:

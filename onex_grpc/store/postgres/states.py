@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onex_grpc.errors import OnexError
 from onex_grpc.store.commit_rules import check_version, first_action
 from onex_grpc.store.model import (
     Commit,
@@ -15,10 +14,8 @@ from onex_grpc.store.model import (
     Started,
 )
 from onex_grpc.store.postgres import actions, intents, leases
-from onex_grpc.store.postgres.transaction import AgainError
 
 if TYPE_CHECKING:
-    from onex_grpc.store.model import Checkpoint, Rollback
     from onex_grpc.store.postgres.transaction import Row, Transaction
 
 
@@ -27,13 +24,7 @@ def commit(tx: Transaction, change: Commit) -> Committed | Replayed:
     version.
     """
     known = actions.find_known(tx, change.actions)
-    if known:
-        return Replayed(known)
-    try:
-        return write(tx, change)
-    except OnexError as refusal:
-        check_unknown(tx, change, refusal)
-        raise
+    return Replayed(known) if known else write(tx, change)
 
 
 def acquire_and_start(tx: Transaction, request: LeaseRequest, start: Commit) -> Started | Replayed:
@@ -41,30 +32,20 @@ def acquire_and_start(tx: Transaction, request: LeaseRequest, start: Commit) -> 
     known = actions.find_known(tx, start.actions)
     if known:
         return Replayed(known)
-    try:
-        lease = leases.acquire(tx, request)
-        written = write(tx, replace(start, guard=lease.guard))
-    except OnexError as refusal:
-        check_unknown(tx, start, refusal)
-        raise
+    leases.check_free(tx, request)
+    _check(tx, start)
+    lease = leases.acquire(tx, request)
+    written = write(tx, replace(start, guard=lease.guard))
     return Started(lease=replace(lease, epoch=written.version), version=written.version)
-
-
-def check_unknown(
-    tx: Transaction, change: Commit | Checkpoint | Rollback, refusal: OnexError
-) -> None:
-    """Runs the change again where another process has written the same action while this waited
-    for a lock: then that is why it is refused, and it is a repeat.
-
-    Raises:
-        AgainError: it is known now.
-    """
-    if actions.is_recorded(tx, change.actions):
-        raise AgainError from refusal
 
 
 def write(tx: Transaction, change: Commit) -> Committed:
     """Writes a change whose actions are new."""
+    # All that can refuse it comes before the first write: then there is nothing to undo, and the
+    # other members of the batch go on.
+    if change.guard is not None:
+        leases.check(tx, change.guard)
+    _check(tx, change)
     holder = "" if change.guard is None else leases.raise_guard(tx, change.guard)
     version = _advance(tx, change)
     tx.later().history.append(_history_row(tx, change, version, holder))
@@ -75,6 +56,12 @@ def write(tx: Transaction, change: Commit) -> Committed:
     if change.release and change.guard is not None:
         leases.end(tx, change.guard.workflow_id)
     return Committed(version)
+
+
+def _check(tx: Transaction, change: Commit) -> None:
+    check_version(change, _version(tx, change.key))
+    if change.intents:
+        intents.check_unused(tx, change.intents)
 
 
 def _history_row(tx: Transaction, change: Commit, version: int, holder: str) -> Row:
@@ -95,14 +82,16 @@ def _history_row(tx: Transaction, change: Commit, version: int, holder: str) -> 
     )
 
 
+def _version(tx: Transaction, key: str) -> int:
+    if key not in tx.known.locked:
+        row = tx.row("SELECT version FROM state WHERE key = %s FOR UPDATE", (key,))
+        tx.known.versions[key] = row[0] if row else 0
+        tx.known.locked.add(key)
+    return tx.known.versions[key]
+
+
 def _advance(tx: Transaction, change: Commit) -> int:
-    if change.key not in tx.known.locked:
-        row = tx.row("SELECT version FROM state WHERE key = %s FOR UPDATE", (change.key,))
-        tx.known.versions[change.key] = row[0] if row else 0
-        tx.known.locked.add(change.key)
-    current = tx.known.versions[change.key]
-    check_version(change, current)
-    version = current + 1
+    version = _version(tx, change.key) + 1
     tx.known.versions[change.key] = version
     tx.later().add_state(change.key, version, change.open)
     return version

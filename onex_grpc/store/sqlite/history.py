@@ -56,18 +56,17 @@ def remove_up_to(tx: Transaction, state_id: int, version: int) -> int:
 
 
 def _pin(tx: Transaction, change: Checkpoint) -> Committed:
-    holder = "" if change.guard is None else leases.raise_guard(tx, change.guard)
     state_id, version = _current(tx, change)
     pinned = tx.execute(_SELECT_PIN, (state_id, change.name)).fetchone()
-    if check_pin(change, version, pinned[0] if pinned else None):
+    is_new = check_pin(change, version, pinned[0] if pinned else None)
+    holder = "" if change.guard is None else leases.raise_guard(tx, change.guard)
+    if is_new:
         tx.execute(_PIN, (state_id, change.name, version, tx.now_us))
     actions.record_successes(tx, change, version, None, holder)
     return Committed(version)
 
 
 def _restore(tx: Transaction, change: Rollback) -> Committed:
-    if change.guard is not None:
-        leases.raise_guard(tx, change.guard)
     _current(tx, change)
     old = tx.execute(*select_version(change.key, change.to)).fetchone()
     if old is None:
@@ -77,6 +76,8 @@ def _restore(tx: Transaction, change: Rollback) -> Committed:
 
 
 def _current(tx: Transaction, change: Checkpoint | Rollback) -> tuple[int, int]:
+    if change.guard is not None:
+        leases.check(tx, change.guard)
     row: Row | None = tx.execute(_SELECT_STATE, (change.key,)).fetchone()
     state_id, version = row or (0, 0)
     check_version(change, version)

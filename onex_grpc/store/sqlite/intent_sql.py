@@ -9,6 +9,8 @@ from typing import Final
 
 MOST_MERGED: Final = 100
 """Routes that `claim` merges; more are read by CLAIM_OF_MANY."""
+MOST_IDS: Final = 100
+"""Ids that `find_ids` looks for."""
 
 INSERT: Final = (
     "INSERT INTO intent (intent_id, state, priority, rank_us, timed_us, attempts, max_attempts, "
@@ -91,6 +93,12 @@ REDRIVE: Final = (
     "UPDATE intent SET state = ?, rank_us = ?, timed_us = 0, attempts = 0, "
     "redrives = redrives + 1 WHERE seq = ?"
 )
+
+
+@cache
+def find_ids(count: int) -> str:
+    """The look for so many ids, 1 to MOST_IDS; a statement for each would take twice as long."""
+    return " UNION ALL ".join(["SELECT 1 FROM intent WHERE intent_id = ?"] * count)
 
 
 @cache

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-import apsw
-
 from onex_grpc.store.model import ClaimedIntent, IntentState, NewIntent
 from onex_grpc.store.queue_rules import claim_token, ids_in_use, parse_claim, rank_us, vanished
 from onex_grpc.store.randomness import random_hex
@@ -25,23 +23,31 @@ _BLOCKED: Final = 4
 _DUE_ROWS: Final = 64
 
 
-def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
-    """Queues intents; one behind an unfinished one of its order_key is held back.
+def check_unused(tx: Transaction, new: Sequence[NewIntent]) -> None:
+    """Lets intents through whose ids are new.
 
     Raises:
         AlreadyExistsError: an intent_id is known.
     """
-    try:
-        if any(intent.order_key for intent in new):
-            for intent in new:
-                state = _BLOCKED if _has_earlier(tx, intent.order_key) else _READY
-                tx.execute(sql.INSERT, _row(tx, intent, state))
-        else:
-            tx.executemany(sql.INSERT, [_row(tx, intent, _READY) for intent in new])
-    except apsw.ConstraintError as error:
-        if "intent.intent_id" not in str(error):
-            raise
-        raise ids_in_use(new) from error
+    ids = [intent.intent_id for intent in new]
+    if len(set(ids)) < len(ids):
+        raise ids_in_use(new)
+    for start in range(0, len(ids), sql.MOST_IDS):
+        some = ids[start : start + sql.MOST_IDS]
+        if tx.execute(sql.find_ids(len(some)), some).fetchone() is not None:
+            raise ids_in_use(new)
+
+
+def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
+    """Queues intents that `check_unused` has let through; one behind an unfinished one of its
+    order_key is held back.
+    """
+    if any(intent.order_key for intent in new):
+        for intent in new:
+            state = _BLOCKED if _has_earlier(tx, intent.order_key) else _READY
+            tx.execute(sql.INSERT, _row(tx, intent, state))
+    else:
+        tx.executemany(sql.INSERT, [_row(tx, intent, _READY) for intent in new])
     for intent in new:
         tx.tally.add(IntentState.PENDING, intent.priority, intent.route)
         tx.changes.emitted(intent.route)

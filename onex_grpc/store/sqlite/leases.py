@@ -29,6 +29,17 @@ SELECT_LEASE = (
 SELECT_VERSION = "SELECT version FROM state WHERE key = ?"
 
 
+def check_free(tx: Transaction, request: LeaseRequest) -> None:
+    """Lets a request through that `acquire` grants.
+
+    Raises:
+        LeaseConflictError: another one's lease stands in the way.
+    """
+    row = _lease(tx, request.workflow_id)
+    if row is not None:
+        is_repeat(row, request, tx.now_us)
+
+
 def acquire(tx: Transaction, request: LeaseRequest) -> LeaseGrant:
     """Grants a lease with a new fence, or the same one to a repeat of its request."""
     row = _lease(tx, request.workflow_id)
@@ -76,22 +87,36 @@ def end(tx: Transaction, workflow_id: str) -> None:
     tx.changes.released(workflow_id)
 
 
+def check(tx: Transaction, guard: Guard) -> LeaseRow | None:
+    """Lets a guard through; returns what is known of its workflow, for `put_guard`.
+
+    Raises:
+        StaleFenceError, LeaseValidationError, LeaseExpiredError: as check_guard.
+    """
+    row = _lease(tx, guard.workflow_id)
+    check_guard(row, guard, tx.now_us)
+    return row
+
+
+def put_guard(tx: Transaction, guard: Guard, known: LeaseRow | None) -> None:
+    """Makes a guard that was let through the highest known of its workflow, where it is news."""
+    if known is None or guard.fence > known.fence:
+        tx.execute(
+            "INSERT INTO workflow (workflow_id, fence, lease_id) VALUES (?, ?, ?) "
+            "ON CONFLICT (workflow_id) "
+            "DO UPDATE SET fence = excluded.fence, lease_id = excluded.lease_id",
+            (guard.workflow_id, guard.fence, guard.lease_id),
+        )
+
+
 def raise_guard(tx: Transaction, guard: Guard) -> str:
     """Checks a guard and, where it is news, makes it the highest known of its workflow.
 
     Returns the holder, where this store knows it.
     """
-    row = _lease(tx, guard.workflow_id)
-    if check_guard(row, guard, tx.now_us):
-        tx.execute(
-            "INSERT INTO workflow (workflow_id, fence, lease_id) VALUES (?, ?, ?) "
-            "ON CONFLICT (workflow_id) "
-            "DO UPDATE SET fence = excluded.fence, lease_id = excluded.lease_id "
-            "WHERE excluded.fence > workflow.fence",
-            (guard.workflow_id, guard.fence, guard.lease_id),
-        )
-        return ""
-    return row.holder if row is not None else ""
+    known = check(tx, guard)
+    put_guard(tx, guard, known)
+    return "" if known is None else known.holder
 
 
 def epoch(tx: Transaction, workflow_id: str) -> int:

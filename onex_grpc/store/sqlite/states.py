@@ -39,6 +39,8 @@ def acquire_and_start(tx: Transaction, request: LeaseRequest, start: Commit) -> 
     known = actions.find_known(tx, start.actions)
     if known:
         return Replayed(known)
+    leases.check_free(tx, request)
+    _check(tx, start)
     lease = leases.acquire(tx, request)
     written = write(tx, replace(start, guard=lease.guard))
     return Started(lease=replace(lease, epoch=written.version), version=written.version)
@@ -46,8 +48,15 @@ def acquire_and_start(tx: Transaction, request: LeaseRequest, start: Commit) -> 
 
 def write(tx: Transaction, change: Commit) -> Committed:
     """Writes a change whose actions are new."""
-    holder = "" if change.guard is None else leases.raise_guard(tx, change.guard)
-    state_id, version = _advance(tx, change)
+    # All that can refuse it comes before the first write: then there is nothing to undo, and the
+    # other members of the batch go on.
+    known = None if change.guard is None else leases.check(tx, change.guard)
+    state_id, current = _check(tx, change)
+    if change.guard is not None:
+        leases.put_guard(tx, change.guard, known)
+    holder = "" if known is None else known.holder
+    version = current + 1
+    state_id = _put(tx, change, state_id, version)
     tx.execute(_KEEP_VERSION, _history_row(tx, change, (state_id, version), holder))
     if change.actions:
         actions.record_successes(tx, change, version, tx.connection.last_insert_rowid(), holder)
@@ -56,6 +65,15 @@ def write(tx: Transaction, change: Commit) -> Committed:
     if change.release and change.guard is not None:
         leases.end(tx, change.guard.workflow_id)
     return Committed(version)
+
+
+def _check(tx: Transaction, change: Commit) -> tuple[int, int]:
+    row = tx.execute("SELECT id, version FROM state WHERE key = ?", (change.key,)).fetchone()
+    state_id, version = row or (0, 0)
+    check_version(change, version)
+    if change.intents:
+        intents.check_unused(tx, change.intents)
+    return state_id, version
 
 
 def _history_row(
@@ -77,18 +95,13 @@ def _history_row(
     )
 
 
-def _advance(tx: Transaction, change: Commit) -> tuple[int, int]:
-    row = tx.execute("SELECT id, version FROM state WHERE key = ?", (change.key,)).fetchone()
-    current: int = row[1] if row else 0
-    check_version(change, current)
-    version = current + 1
-    if row is None:
+def _put(tx: Transaction, change: Commit, state_id: int, version: int) -> int:
+    if not state_id:
         tx.execute(
             "INSERT INTO state (key, version, open) VALUES (?, ?, ?)",
             (change.key, version, int(change.open or False)),
         )
-        return tx.connection.last_insert_rowid(), version
-    state_id: int = row[0]
+        return tx.connection.last_insert_rowid()
     if change.open is None:
         tx.execute("UPDATE state SET version = ? WHERE id = ?", (version, state_id))
     else:
@@ -96,4 +109,4 @@ def _advance(tx: Transaction, change: Commit) -> tuple[int, int]:
             "UPDATE state SET version = ?, open = ? WHERE id = ?",
             (version, int(change.open), state_id),
         )
-    return state_id, version
+    return state_id

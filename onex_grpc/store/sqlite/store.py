@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onex_grpc.errors import LeaseNotFoundError
 from onex_grpc.store.history_rules import not_kept
 from onex_grpc.store.lease_rules import check_current, check_guard
-from onex_grpc.store.registry_rules import NODES_TOPIC, check_entry
+from onex_grpc.store.registry_rules import NODES_TOPIC
 from onex_grpc.store.single import SingleProcess
 from onex_grpc.store.sqlite import (
     actions,
@@ -27,13 +27,19 @@ from onex_grpc.store.sqlite import (
     trail,
 )
 from onex_grpc.store.sqlite.backup import backup
-from onex_grpc.store.text_rules import (
+from onex_grpc.store.value_rules import (
     check_action,
     check_change,
+    check_durations,
+    check_entry,
+    check_event,
     check_guards,
+    check_names,
+    check_numbers,
     check_request,
     check_steps,
-    refuse_nul,
+    check_texts,
+    check_version_asked,
 )
 
 if TYPE_CHECKING:
@@ -128,7 +134,7 @@ class SqliteStore(SingleProcess):
         return check_current(row, guard, now_us).grant(now_us, epoch)
 
     async def get_lease(self, workflow_id: str) -> LeaseGrant:
-        refuse_nul(workflow_id=workflow_id)
+        check_texts(workflow_id=workflow_id)
         row, epoch = self._reader.row(lambda c: queries.lease(c, workflow_id))
         if row is None or row.expires_us is None:
             raise LeaseNotFoundError(
@@ -152,22 +158,27 @@ class SqliteStore(SingleProcess):
         return await self._batcher.submit(lambda tx: history.rollback(tx, change))
 
     async def prune_history(self, key: str, keep: int, age_us: int) -> int:
-        refuse_nul(key=key)
+        check_texts(key=key)
+        check_numbers(keep=keep)
+        check_durations(age_us=age_us)
         return await self._batcher.submit(lambda tx: history.prune(tx, key, keep, age_us))
 
     async def get_state_at(self, key: str, to: int | str) -> StateRow:
-        refuse_nul(key=key, to=to if isinstance(to, str) else "")
+        check_texts(key=key)
+        check_version_asked(key, to)
         row = await self._reader.list(lambda c: trail.state_at(c, key, to))
         if row is None:
             raise not_kept(key, to)
         return row
 
     async def list_history(self, key: str, after: int, limit: int) -> Sequence[HistoryEntry]:
-        refuse_nul(key=key)
+        check_texts(key=key)
+        check_numbers(after=after, limit=limit)
         return await self._reader.list(lambda c: trail.history(c, key, after, limit))
 
     async def list_actions(self, scope: str, after: int, limit: int) -> Sequence[LoggedAction]:
-        refuse_nul(scope=scope)
+        check_texts(scope=scope)
+        check_numbers(after=after, limit=limit)
         return await self._reader.list(lambda c: trail.actions(c, scope, after, limit))
 
     async def raise_guard(self, guard: Guard) -> None:
@@ -179,15 +190,15 @@ class SqliteStore(SingleProcess):
             await self._batcher.submit_first(lambda tx: leases.raise_guard(tx, guard))
 
     async def known_fence(self, workflow_id: str) -> Guard | None:
-        refuse_nul(workflow_id=workflow_id)
+        check_texts(workflow_id=workflow_id)
         return self._reader.row(lambda c: queries.known_fence(c, workflow_id))
 
     async def get_state(self, key: str) -> StateRow:
-        refuse_nul(key=key)
+        check_texts(key=key)
         return self._reader.row(lambda c: queries.state(c, key))
 
     async def find_action(self, scope: str, action_id: str) -> RecordedAction | None:
-        refuse_nul(scope=scope, action_id=action_id)
+        check_texts(scope=scope, action_id=action_id)
         return self._reader.row(lambda c: queries.action(c, scope, action_id))
 
     async def record_failure(self, action: ActionRecord, error: bytes, guard: Guard | None) -> None:
@@ -196,7 +207,7 @@ class SqliteStore(SingleProcess):
         await self._batcher.submit(lambda tx: actions.record_failure(tx, action, error, guard))
 
     async def list_open(self, prefix: str) -> Sequence[OpenWork]:
-        refuse_nul(prefix=prefix)
+        check_texts(prefix=prefix)
         now_us = self._clock.peek()
         return await self._reader.list(lambda c: queries.open_work(c, prefix, now_us))
 
@@ -208,7 +219,7 @@ class SqliteStore(SingleProcess):
         await self._batcher.submit(lambda tx: pending_steps.record(tx, guard, steps, ended))
 
     async def list_pending(self, workflow_id: str) -> Sequence[PendingStep]:
-        refuse_nul(workflow_id=workflow_id)
+        check_texts(workflow_id=workflow_id)
         now_us = self._clock.peek()
         return await self._reader.list(lambda c: pending_steps.of_workflow(c, workflow_id, now_us))
 
@@ -217,19 +228,22 @@ class SqliteStore(SingleProcess):
     async def claim_intents(
         self, worker: str, limit: int, visibility_us: int, accepts: Collection[str] = ()
     ) -> Sequence[ClaimedIntent]:
-        refuse_nul(worker=worker, accepts="".join(accepts))
+        check_texts(worker=worker, accepts="".join(accepts))
+        check_numbers(limit=limit)
+        check_durations(visibility_us=visibility_us)
         return await self._batcher.submit(
             lambda tx: intents.claim(tx, worker, limit, visibility_us, accepts)
         )
 
     async def complete_intents(self, claim_tokens: Sequence[str]) -> Sequence[bool]:
-        refuse_nul(claim_tokens="".join(claim_tokens))
+        check_texts(claim_tokens="".join(claim_tokens))
         return await self._batcher.submit(lambda tx: intents.complete(tx, claim_tokens))
 
     async def fail_intent(
         self, claim_token: str, error: bytes, retry_in_us: int | None
     ) -> IntentState | None:
-        refuse_nul(claim_token=claim_token)
+        check_texts(claim_token=claim_token)
+        check_durations(retry_in_us=retry_in_us)
         return await self._batcher.submit(
             lambda tx: intents.fail(tx, claim_token, error, retry_in_us)
         )
@@ -237,36 +251,39 @@ class SqliteStore(SingleProcess):
     async def extend_intents(
         self, claim_tokens: Sequence[str], visibility_us: int
     ) -> Sequence[bool]:
-        refuse_nul(claim_tokens="".join(claim_tokens))
+        check_texts(claim_tokens="".join(claim_tokens))
+        check_durations(visibility_us=visibility_us)
         return await self._batcher.submit_first(
             lambda tx: intents.extend(tx, claim_tokens, visibility_us)
         )
 
     async def release_intents(self, claim_tokens: Sequence[str]) -> None:
-        refuse_nul(claim_tokens="".join(claim_tokens))
+        check_texts(claim_tokens="".join(claim_tokens))
         await self._batcher.submit(lambda tx: intents.release(tx, claim_tokens))
 
     async def take_back_intents(self, worker: str, keep: Sequence[str]) -> None:
-        refuse_nul(worker=worker)
+        check_texts(worker=worker)
         await self._batcher.submit(lambda tx: intents.take_back(tx, worker, keep))
 
     async def redrive_intents(self, intent_ids: Sequence[str]) -> int:
-        refuse_nul(intent_ids="".join(intent_ids))
+        check_texts(intent_ids="".join(intent_ids))
         return await self._batcher.submit(lambda tx: intents.redrive(tx, intent_ids))
 
     async def redrive_dead(self, limit: int) -> int:
+        check_numbers(limit=limit)
         return await self._batcher.submit(lambda tx: intents.redrive_dead(tx, limit))
 
     async def cancel_intents(
         self, intent_ids: Sequence[str], guard: Guard | None = None
     ) -> Cancellation:
-        refuse_nul(intent_ids="".join(intent_ids))
+        check_texts(intent_ids="".join(intent_ids))
         check_guards(() if guard is None else (guard,))
         return await self._batcher.submit(lambda tx: cancelling.cancel(tx, intent_ids, guard))
 
     async def list_intents(
         self, state: IntentState, after: int, limit: int
     ) -> Sequence[StoredIntent]:
+        check_numbers(after=after, limit=limit)
         return await self._reader.list(lambda c: queries.intents(c, state, after, limit))
 
     async def queue_stats(self) -> QueueStats:
@@ -279,15 +296,16 @@ class SqliteStore(SingleProcess):
     # Events
 
     async def publish_event(self, event: NewEvent) -> StoredEvent:
-        refuse_nul(topic=event.topic, event_id=event.event_id)
+        check_event(event)
         return await self._batcher.submit(lambda tx: events.publish(tx, event))
 
     async def read_events(self, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
-        refuse_nul(topic=topic)
+        check_names(topic=topic)
+        check_numbers(after=after, limit=limit)
         return await self._reader.list(lambda c: queries.events(c, topic, after, limit))
 
     async def event_head(self, topic: str) -> int:
-        refuse_nul(topic=topic)
+        check_names(topic=topic)
         return self._reader.row(lambda c: queries.event_head(c, topic))
 
     async def wait_events(self, topic: str, after: int) -> None:
@@ -308,13 +326,13 @@ class SqliteStore(SingleProcess):
         return await self._batcher.submit(lambda tx: registry.register(tx, entry))
 
     async def unregister_node(self, node: str, instance: str, registrar: str) -> bool:
-        refuse_nul(node=node, instance=instance, registrar=registrar)
+        check_texts(node=node, instance=instance, registrar=registrar)
         return await self._batcher.submit(
             lambda tx: registry.unregister(tx, node, instance, registrar)
         )
 
     async def forget_nodes(self, registrar: str) -> int:
-        refuse_nul(registrar=registrar)
+        check_texts(registrar=registrar)
         return await self._batcher.submit(lambda tx: registry.forget(tx, registrar))
 
     async def list_nodes(self) -> NodeEntries:
@@ -334,15 +352,15 @@ class SqliteStore(SingleProcess):
     # Outcomes and secrets
 
     async def find_outcome(self, key: str) -> IdempotencyRecord | None:
-        refuse_nul(key=key)
+        check_texts(key=key)
         return self._reader.row(lambda c: queries.outcome(c, key))
 
     async def record_outcome(self, key: str, record: IdempotencyRecord) -> IdempotencyRecord:
-        refuse_nul(key=key)
+        check_names(key=key)
         return await self._batcher.submit(lambda tx: outcomes.record(tx, key, record))
 
     async def get_or_create_secret(self, name: str, fresh: bytes) -> bytes:
-        refuse_nul(name=name)
+        check_names(name=name)
         return await self._batcher.submit(lambda tx: outcomes.secret(tx, name, fresh))
 
     async def purge(self, retention: Retention, position: PurgePosition, limit: int) -> Purged:
