@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 import grpc
 
 from onex_grpc.errors import ConfigurationError
+from onex_grpc.forks import keep_from_children
 from onex_grpc.rpc import limits
+from onex_grpc.rpc.descriptors import descriptors_of_server
 from onex_grpc.rpc.recorder import OWN_SERVICES, Registry
 from onex_grpc.rpc.tls import ServerTls, server_credentials
 from onex_grpc.rpc.transport import incoming
@@ -77,6 +79,7 @@ class Server:
         self._options = options
         self._registry = Registry(runtime, options.message_bytes)
         self._server: grpc.aio.Server | None = None
+        self._share: Callable[[], None] = lambda: None
 
     @property
     def services(self) -> Sequence[str]:
@@ -114,6 +117,7 @@ class Server:
         port = _bind(server, options)
         await server.start()
         self._server = server
+        self._share = keep_from_children(lambda: descriptors_of_server(port))
         _log.info("node %s serves on %s port %d", self._runtime.node, options.host, port)
         return port
 
@@ -133,6 +137,7 @@ class Server:
             left = max(0.0, grace - (time.monotonic() - began))
             await self._server.stop(min(left, 0.5))
             self._server = None
+            self._share()
         # A handler that was cancelled just now still has its cleaning up to do.
         await self._runtime.wait_idle(1.0)
 

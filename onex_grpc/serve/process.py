@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -20,6 +21,7 @@ from onex_grpc.rpc.tls import ServerTls
 from onex_grpc.serve.client_tls import client_tls
 from onex_grpc.serve.discovery import Discovery
 from onex_grpc.serve.faults import describe_fault
+from onex_grpc.serve.forked import end_child, end_strays
 from onex_grpc.serve.health import add_health
 from onex_grpc.serve.host import NodeHost, named
 from onex_grpc.serve.stop import stop_signals
@@ -50,7 +52,12 @@ def run_process(node_class: type[Node], settings: Settings) -> NoReturn:
     """
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(node_class, settings))
+            node_pid = os.getpid()
+            try:
+                runner.run(run(node_class, settings))
+            except BaseException as ended:
+                end_child(node_pid, ended)
+                raise
     except OnexError as fault:
         click.echo(f"error: {fault}", err=True)
         raise SystemExit(EXIT_MISTAKE) from None
@@ -75,6 +82,7 @@ async def run(node_class: type[Node], settings: Settings) -> None:
     configure_logging(node=name, level=settings.log_level)
     with stop_signals() as stopped:
         async with AsyncExitStack() as resources:
+            resources.callback(end_strays())
             telemetry = Telemetry.from_environment(node=name)
             resources.push_async_callback(telemetry.shutdown, _FLUSH_SECONDS)
             telemetry.install()

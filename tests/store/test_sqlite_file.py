@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import sys
 from pathlib import Path
+from signal import SIGKILL
 
 import pytest
 
@@ -26,6 +27,25 @@ async def main():
     print("open", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     await store.close()
+
+asyncio.run(main())
+"""
+
+
+# In C, so that Python hears nothing of it.
+FORKER = """
+import asyncio, ctypes, os, sys, time
+from onex_grpc.store import open_store
+
+async def main():
+    await open_store(sys.argv[1])
+    child = ctypes.PyDLL(None).fork()
+    if child == 0:
+        os.close(1)
+        time.sleep(60)
+        os._exit(0)
+    print(child, flush=True)
+    os._exit(0)
 
 asyncio.run(main())
 """
@@ -201,3 +221,17 @@ def test_network_file_systems_are_refused(path: str, kind: str) -> None:
 def test_local_and_unknown_file_systems_are_not(path: str) -> None:
     refuse_network(Path(path), MOUNTS)
     refuse_network(Path(path), "")
+
+
+async def test_store_that_a_child_has_kept_says_how_to_find_it(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", FORKER, str(path)), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    child = int(said)
+    try:
+        with pytest.raises(StoreInUseError, match=f"process {process.pid}.*fuser"):
+            await open_store(path)
+    finally:
+        os.kill(child, SIGKILL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakSet
 
 import psycopg
 from psycopg import conninfo, errors
@@ -12,6 +13,7 @@ from psycopg.pq import PGconn, Ping
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
 from onex_grpc.errors import ConfigurationError, StoreInUseError
+from onex_grpc.forks import keep_from_children
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -55,6 +57,17 @@ _DEFAULTS: Final = {
     "tcp_user_timeout": "25000",
     "target_session_attrs": "read-write",
 }
+
+
+_opened: Final[WeakSet[Connection]] = WeakSet()
+
+
+def _sockets() -> list[int]:
+    return [each.pgconn.socket for each in tuple(_opened) if not each.closed]
+
+
+# A session lasts, and keeps its locks, while anybody has its connection open.
+keep_from_children(_sockets)
 
 
 def schema_of(owner: str) -> str:
@@ -118,6 +131,7 @@ class Connector:
             autocommit=True,
             prepare_threshold=2,
         )
+        _opened.add(connection)
         try:
             # Of one type whatever their value, so that a statement is prepared once.
             connection.adapters.register_dumper(int, Int8BinaryDumper)

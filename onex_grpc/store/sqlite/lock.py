@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from onex_grpc.errors import StoreInUseError
+from onex_grpc.forks import keep_from_children
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,13 +34,36 @@ class StoreLock:
             pid = os.pread(self._file, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(self._file)
             raise StoreInUseError(
-                f"the store {path} is in use by process {pid}; stop it, or give this process "
-                "another state folder",
-                context={"path": str(path), "pid": pid},
+                _in_use(path, pid), context={"path": str(path), "pid": pid}
             ) from None
+        # It belongs to all who have it open: a child that outlives this process would keep it.
+        self._share = keep_from_children(lambda: (self._file,))
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode("ascii"), 0)
 
     def release(self) -> None:
         """Gives the lock up."""
+        self._share()
         os.close(self._file)
+
+
+def _is_gone(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
+
+
+def _in_use(path: Path, pid: str) -> str:
+    if _is_gone(pid):
+        return (
+            f"the store {path} is in use, although process {pid}, which opened it, is not to be "
+            f"seen from here; find who holds {path}.lock (`fuser`, `lsof`) and stop that process"
+        )
+    return (
+        f"the store {path} is in use by process {pid}; stop it, or give this process another "
+        "state folder"
+    )
