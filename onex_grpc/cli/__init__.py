@@ -19,6 +19,7 @@ _COMMANDS = LazyGroup(
         "serve": ("onex_grpc.cli.serve:serve", "Run a node until SIGTERM or Ctrl-C."),
         "backup": ("onex_grpc.cli.backup:backup", "Copy a node's SQLite store while it runs."),
         "restore": ("onex_grpc.cli.backup:restore", "Put a backup in the place of a store."),
+        "check": ("onex_grpc.cli.check:check", "Read a node's SQLite store and tell of damage."),
         "nodes": ("onex_grpc.cli.nodes:nodes", "List who serves the nodes of a mesh, and where."),
         "queue": ("onex_grpc.cli.queue:queue", "Show what waits in a reducer's queue of intents."),
         "health": ("onex_grpc.cli.health:health", "Ask a node's process how it is."),

@@ -21,7 +21,7 @@ def backup(store: str, file: Path) -> None:
 
     Its node may go on serving. FILE must not exist.
     """
-    size = copy_store(_path(store), file)
+    size = copy_store(sqlite_path(store), file)
     click.echo(f"{file}: {size} bytes")
 
 
@@ -34,16 +34,21 @@ def restore(file: Path, store: str) -> None:
     What was there is kept beside it. All leases have ended, fences go on above all that were
     issued, and the mesh takes it for another store.
     """
-    target = _path(store)
+    target = sqlite_path(store)
     kept = restore_store(file, target)
     click.echo(f"{target}: restored" + (f"; the former one is {kept}" if kept else ""))
 
 
-def _path(store: str) -> Path:
+def sqlite_path(store: str) -> Path:
+    """The file of a SQLite store, named as the settings name it.
+
+    Raises:
+        ConfigurationError: it is a store of another kind.
+    """
     path = store.removeprefix(_SQLITE)
     if "://" in path:
         raise ConfigurationError(
-            f"{path.partition('://')[0]} is no SQLite store; back a PostgreSQL database up with "
-            "its own tools, such as pg_dump"
+            f"{path.partition('://')[0]} is no SQLite store; look after a PostgreSQL database "
+            "with its own tools, such as pg_dump and pg_amcheck"
         )
     return Path(path)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.contract.node import KIND_ORDER, may_call
-from onex_grpc.errors import FlowViolationError, NodeUnavailableError, ResourceExhaustedError
+from onex_grpc.errors import (
+    FlowViolationError,
+    NodeUnavailableError,
+    ResourceExhaustedError,
+    StoreError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +60,21 @@ def _check_direction(call: CallContext, method: Method, callee: str) -> None:
             "and a node calls only kinds before its own",
             context={"caller": call.caller, "callee": callee},
         )
+
+
+def refuse_unfit(node: str, fault: Callable[[], str]) -> Admit:
+    """Refuses calls of a node that was found unfit to serve.
+
+    Args:
+        node: as `kind/name`.
+        fault: why it is; empty while it is not.
+    """
+
+    def admit(call: CallContext, method: Method) -> None:
+        if (why := fault()) and method.service != ABOUT:
+            raise StoreError(f"node {node} takes no calls: {why}")
+
+    return admit
 
 
 def wait_for_start(node: str, is_serving: Callable[[], bool]) -> Admit:

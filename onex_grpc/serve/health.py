@@ -33,6 +33,12 @@ class Health:
         self._statuses: dict[str, int] = {"": _NOT_SERVING}
         self._changed = asyncio.Event()
         self._final = False
+        self._fault = ""
+
+    @property
+    def fault(self) -> str:
+        """Why the process takes no calls although it could; empty where it may."""
+        return self._fault
 
     @property
     def serving(self) -> bool:
@@ -45,8 +51,13 @@ class Health:
 
     def begin_serving(self) -> None:
         """Makes every service known SERVING."""
-        if not self._final:
+        if not self._final and not self._fault:
             self._put(dict.fromkeys(self._statuses, _SERVING))
+
+    def fail(self, fault: str) -> None:
+        """Makes every service NOT_SERVING until the process ends, and says why."""
+        self._fault = fault
+        self._put(dict.fromkeys(self._statuses, _NOT_SERVING))
 
     def end_serving(self) -> None:
         """Makes every service NOT_SERVING for good; watchers are told, and their streams end."""

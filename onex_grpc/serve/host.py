@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,7 @@ from onex.v1 import node_pb2, node_pb2_grpc
 from onex_grpc.container import ModelONEXContainer
 from onex_grpc.contract.node import kind_name
 from onex_grpc.effect.settings import EffectSettings
-from onex_grpc.errors import ConfigurationError
+from onex_grpc.errors import ConfigurationError, StoreError
 from onex_grpc.lease.admission import LeaseAdmission, require_lease, require_lease_for
 from onex_grpc.lease.keys import KeySource, PinnedKeys, RemoteKeys, SigningKey, load_signing_key
 from onex_grpc.lease.online import OnlineAdmission
@@ -20,7 +21,13 @@ from onex_grpc.node.base import Node, Service
 from onex_grpc.rpc.calls import Admit, CallRuntime
 from onex_grpc.rpc.client import Mesh
 from onex_grpc.rpc.limits import CallLimit, MessageLimit
-from onex_grpc.serve.admissions import check_flow, check_flow_to, limit_calls, wait_for_start
+from onex_grpc.serve.admissions import (
+    check_flow,
+    check_flow_to,
+    limit_calls,
+    refuse_unfit,
+    wait_for_start,
+)
 from onex_grpc.serve.health import Health
 from onex_grpc.serve.housekeeping import Housekeeper
 from onex_grpc.serve.instance import instance_name
@@ -32,7 +39,7 @@ from onex_grpc.store.traced import traced
 from onex_grpc.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from onex_grpc.serve.settings import LimitSettings, Settings
 
@@ -105,6 +112,7 @@ class NodeHost:
         """
         kind = kind_name(node_class.descriptor.node_type)
         async with AsyncExitStack() as resources:
+            health = Health()
             container = ModelONEXContainer()
             container.register(Mesh, mesh)
             container.register(Telemetry, runtime.telemetry)
@@ -121,6 +129,7 @@ class NodeHost:
                     instance=instance_name(settings),
                     patience=_PATIENCE,
                     on_batch=keeper.on_batch,
+                    on_damage=_told_to(health),
                 )
                 resources.push_async_callback(store.close)
                 keeper.start(store)
@@ -131,7 +140,6 @@ class NodeHost:
             issuer = LeaseIssuer(mesh)
             verifier = TokenVerifier(await _keys(kind, container, issuer))
             container.register(TokenVerifier, verifier)
-            health = Health()
             runtime.admissions = (
                 *_admissions(settings, runtime, health, node_class.descriptor),
                 *_lease_admissions(settings, kind, verifier, issuer),
@@ -172,6 +180,16 @@ class NodeHost:
         await self._resources.aclose()
 
 
+def _told_to(health: Health) -> Callable[[StoreError], None]:
+    """Has a damaged store end the serving, on the event loop that runs now."""
+    loop = asyncio.get_running_loop()
+
+    def tell(damage: StoreError) -> None:
+        loop.call_soon_threadsafe(health.fail, str(damage))
+
+    return tell
+
+
 def _store_file(state: str, name: str) -> Path:
     return Path(state) / f"{name.replace('/', '-')}.db"
 
@@ -191,6 +209,7 @@ def _admissions(
     node: node_pb2.NodeDescriptor,
 ) -> Iterator[Admit]:
     kind, own = kind_name(node.node_type), node.contract.service
+    yield refuse_unfit(runtime.node, lambda: health.fault)
     yield wait_for_start(runtime.node, lambda: health.serving)
     yield limit_calls(lambda: runtime.active, settings.limits.concurrent_calls)
     yield check_flow

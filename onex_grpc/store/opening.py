@@ -14,6 +14,7 @@ from onex_grpc.store.sqlite import open_sqlite
 if TYPE_CHECKING:
     from onex_grpc.store.batcher import OnBatch
     from onex_grpc.store.protocol import Store
+    from onex_grpc.store.sqlite.integrity import OnDamage
 
 _SQLITE = "sqlite:///"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -29,6 +30,7 @@ async def open_store(
     patience: float = 0.0,
     clock: Clock | None = None,
     on_batch: OnBatch | None = None,
+    on_damage: OnDamage | None = None,
 ) -> Store:
     """Opens durable state; close it before the event loop ends.
 
@@ -45,6 +47,8 @@ async def open_store(
             machine's where it is None, or that of the PostgreSQL server.
         on_batch: hears of each batch on the writer's thread: number of operations, seconds
             including the commit.
+        on_damage: hears, on a thread of the store's, when a SQLite file that was not closed turns
+            out to be damaged, which is found out while it is used.
 
     Raises:
         ConfigurationError: no store can be at this address; names the remedy.
@@ -74,7 +78,9 @@ async def open_store(
             f"instance: {instance}: this store has one process; leave it out, or use "
             "postgresql://user@host/database"
         )
-    return await open_sqlite(_path(address), clock=clock or wall_clock_us, on_batch=on_batch)
+    return await open_sqlite(
+        _path(address), clock=clock or wall_clock_us, on_batch=on_batch, on_damage=on_damage
+    )
 
 
 def _path(address: str | Path) -> Path:

@@ -8,7 +8,9 @@ import shutil
 import signal
 import sqlite3
 import sys
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
@@ -24,9 +26,14 @@ from onex_grpc.errors import (
 )
 from onex_grpc.store import IdempotencyRecord, NodeEntry, open_store
 from onex_grpc.store.keys import STORE_ID
-from onex_grpc.store.sqlite import SqliteStore
+from onex_grpc.store.sqlite import SqliteStore, integrity
 from onex_grpc.store.sqlite.backup import backup, restore
 from tests.store.builders import KEY, change, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import apsw
 
 WRITER = """
 import asyncio, sys
@@ -176,33 +183,88 @@ def damage(path: Path) -> None:
         file.write(b"\xff" * 8192)
 
 
-async def test_damage_is_seen_after_an_unclean_stop(tmp_path: Path) -> None:
+async def test_damage_is_found_while_the_store_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "s.db"
-    store = await open_store(path)
-    for number in range(200):
-        await store.record_outcome(str(number), IdempotencyRecord(b"", bytes(2000)))
-    await store.close()
+    await filled(path)
     damage(path)
-    with pytest.raises(StoreError, match="onex restore"):
-        await open_store(path)
+    # Until it is found whole each process looks, although the one before has closed it.
+    for _ in range(2):
+        found: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
+        store = await open_store(path, on_damage=heard_by(found))
+        error = await asyncio.wait_for(found, 20)
+        assert "onex restore" in str(error)
+        await store.commit(change(None))
+        await store.close()
+    assert [record.levelname for record in caplog.records if "damaged" in record.message] == [
+        *("CRITICAL", "CRITICAL")
+    ]
     shutil.copy(path, tmp_path / "copy.db")
     with pytest.raises(StoreError, match="damaged"):
         restore(tmp_path / "copy.db", tmp_path / "other.db")
 
 
-async def test_store_is_looked_at_only_after_an_unclean_stop(
+async def test_store_is_used_before_it_is_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[Path] = []
-    monkeypatch.setattr(
-        "onex_grpc.store.sqlite.opening.check_integrity", lambda _, path: looked.append(path)
-    )
     path = tmp_path / "s.db"
-    for _ in range(2):
+    look, reached, go_on = integrity.check_integrity, threading.Event(), threading.Event()
+
+    def slow(connection: apsw.Connection, path: Path) -> None:
+        reached.set()
+        assert go_on.wait(20)
+        look(connection, path)
+
+    monkeypatch.setattr(integrity, "check_integrity", slow)
+    await left_open(path)
+    assert not reached.is_set()
+    store = await open_store(path)
+    await asyncio.to_thread(reached.wait, 20)
+    assert await store.find_outcome("0") is not None
+    await store.commit(change(0))
+    go_on.set()
+    await whole(path)
+    await store.close()
+    # A store that was found whole, and closed, is not looked at again.
+    reached.clear()
+    await (await open_store(path)).close()
+    assert not reached.is_set()
+
+
+async def test_check_that_was_cut_short_is_made_by_the_next_process(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    await left_open(path)
+    for _ in range(3):
         store = await open_store(path)
-        await store.commit(change(None))
         await store.close()
-    assert looked == []
+    store = await open_store(path)
+    await whole(path)
+    await store.close()
+
+
+async def test_restored_store_is_not_looked_at_again(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    await filled(path)
+    backup(path, tmp_path / "copy.db")
+    damage(path)
+    store = await open_store(path)
+    await store.close()
+    restore(tmp_path / "copy.db", path)
+    assert not is_unchecked(path)
+    await (await open_store(path)).close()
+
+
+async def filled(path: Path) -> None:
+    """A store of some hundred pages, closed."""
+    store = await open_store(path)
+    for number in range(200):
+        await store.record_outcome(str(number), IdempotencyRecord(b"", bytes(2000)))
+    await store.close()
+
+
+async def left_open(path: Path) -> None:
+    """A store whose process was killed."""
     pipe = asyncio.subprocess.PIPE
     writer = await asyncio.create_subprocess_exec(
         sys.executable, "-c", WRITER, str(path), stdout=pipe
@@ -211,10 +273,28 @@ async def test_store_is_looked_at_only_after_an_unclean_stop(
     await writer.stdout.readline()
     writer.kill()
     await writer.communicate()
-    store = await open_store(path)
-    assert looked == [path]
-    assert await store.find_outcome("0") is not None
-    await store.close()
+
+
+def is_unchecked(path: Path) -> bool:
+    return "unchecked" in Path(f"{path}.lock").read_text()
+
+
+async def whole(path: Path) -> None:
+    """Returns when the store's check has passed."""
+    async with asyncio.timeout(20):
+        while True:
+            if not is_unchecked(path):
+                return
+            await asyncio.sleep(0.01)
+
+
+def heard_by(found: asyncio.Future[StoreError]) -> Callable[[StoreError], None]:
+    loop = asyncio.get_running_loop()
+
+    def hear(error: StoreError) -> None:
+        loop.call_soon_threadsafe(found.set_result, error)
+
+    return hear
 
 
 async def test_old_store_is_migrated(tmp_path: Path) -> None:

@@ -12,14 +12,13 @@ from onex_grpc.errors import ConfigurationError
 from onex_grpc.store.keys import STORE_ID
 from onex_grpc.store.sqlite.connection import open_reader, open_writer
 from onex_grpc.store.sqlite.failures import translate
-from onex_grpc.store.sqlite.integrity import check_integrity
-from onex_grpc.store.sqlite.location import prepare_folder
+from onex_grpc.store.sqlite.integrity import check_copy
+from onex_grpc.store.sqlite.location import prepare_folder, require_file
 from onex_grpc.store.sqlite.lock import StoreLock
 from onex_grpc.store.sqlite.schema import check_owner, migrate
 
 # More than a store issues between two backups: no fence that was issued meanwhile comes again.
 _FENCE_STEP: Final = 2**32
-_NO_STORE: Final = "there is no store at {}; name the file of one, such as .onex/reducer-orders.db"
 
 
 def backup(store: Path, target: Path) -> int:
@@ -31,8 +30,7 @@ def backup(store: Path, target: Path) -> int:
         ConfigurationError: there is no store, it is no store, or the target exists already.
         DatabaseConnectionError, StoreError: it cannot be read, or the copy not be written.
     """
-    if not store.is_file():
-        raise ConfigurationError(_NO_STORE.format(store))
+    require_file(store)
     if target.exists():
         raise ConfigurationError(f"{target} exists; name a file that does not")
     draft = target.with_name(f"{target.name}.part")
@@ -61,8 +59,7 @@ def restore(source: Path, store: Path) -> Path | None:
         StoreInUseError: a process has the store open.
         StoreError: the source is damaged.
     """
-    if not source.is_file():
-        raise ConfigurationError(_NO_STORE.format(source))
+    require_file(source)
     existed = store.exists()
     prepare_folder(store)
     lock = StoreLock(store)
@@ -76,6 +73,7 @@ def restore(source: Path, store: Path) -> Path | None:
         kept = _set_aside(store) if existed else None
         os.replace(draft, store)
         _flush_folder(store)
+        lock.mark(unchecked=False)
     except apsw.Error as error:
         raise translate(error) from error
     finally:
@@ -105,7 +103,7 @@ def _renew(path: Path, source: Path, highest: int) -> None:
     connection = open_writer(path)
     try:
         check_owner(connection, source)
-        check_integrity(connection, source)
+        check_copy(connection, source)
         migrate(connection)
         with connection:
             connection.execute("UPDATE meta SET fence = max(fence, ?) + ?", (highest, _FENCE_STEP))

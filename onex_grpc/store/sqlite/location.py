@@ -62,6 +62,18 @@ def prepare_folder(path: Path) -> None:
         raise not_opened(path, error) from error
 
 
+def require_file(store: Path) -> None:
+    """Lets a path through at which there is a file.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if not store.is_file():
+        raise ConfigurationError(
+            f"there is no store at {store}; name the file of one, such as .onex/reducer-orders.db"
+        )
+
+
 def refuse_network(path: Path, mountinfo: str) -> None:
     """Refuses a path on a network file system.
 

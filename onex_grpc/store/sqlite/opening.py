@@ -12,7 +12,7 @@ from onex_grpc.store.batcher import Batcher, OnBatch
 from onex_grpc.store.clock import Clock, StoreClock
 from onex_grpc.store.sqlite.connection import grow_wal, make_durable, open_writer
 from onex_grpc.store.sqlite.failures import not_opened
-from onex_grpc.store.sqlite.integrity import check_integrity, was_left_open
+from onex_grpc.store.sqlite.integrity import Check, OnDamage, was_left_open
 from onex_grpc.store.sqlite.location import prepare_folder
 from onex_grpc.store.sqlite.lock import StoreLock
 from onex_grpc.store.sqlite.reader import Reader
@@ -26,33 +26,44 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-async def open_sqlite(path: Path, *, clock: Clock, on_batch: OnBatch | None = None) -> SqliteStore:
+async def open_sqlite(
+    path: Path,
+    *,
+    clock: Clock,
+    on_batch: OnBatch | None = None,
+    on_damage: OnDamage | None = None,
+) -> SqliteStore:
     """Opens the store in a file, which is made where it is missing, for this process alone.
+
+    A file that was not closed is checked beside its use: that takes as long as it is large.
 
     Raises:
         ConfigurationError: the file cannot be written, is not a store, or is one of a newer
         version.
         StoreInUseError: another process has it open.
-        DatabaseConnectionError, StoreError: SQLite cannot open it, or it is damaged.
+        DatabaseConnectionError, StoreError: SQLite cannot open it, or its head is damaged.
     """
-    return await asyncio.to_thread(_open, path, clock, on_batch)
+    return await asyncio.to_thread(_open, path, clock, on_batch, on_damage)
 
 
-def _open(path: Path, clock: Clock, on_batch: OnBatch | None) -> SqliteStore:
+def _open(
+    path: Path, clock: Clock, on_batch: OnBatch | None, on_damage: OnDamage | None
+) -> SqliteStore:
     with _told(path):
-        return _open_file(path, clock, on_batch)
+        return _open_file(path, clock, on_batch, on_damage)
 
 
-def _open_file(path: Path, clock: Clock, on_batch: OnBatch | None) -> SqliteStore:
+def _open_file(
+    path: Path, clock: Clock, on_batch: OnBatch | None, on_damage: OnDamage | None
+) -> SqliteStore:
     prepare_folder(path)
     lock = StoreLock(path)
     with _released_on_failure(lock):
-        left_open = was_left_open(path)
+        if was_left_open(path):
+            lock.mark(unchecked=True)
         connection = open_writer(path)
         try:
             check_owner(connection, path)
-            if left_open:
-                check_integrity(connection, path)
             make_durable(connection)
             migrate(connection)
             grow_wal(path)
@@ -64,7 +75,8 @@ def _open_file(path: Path, clock: Clock, on_batch: OnBatch | None) -> SqliteStor
             connection.close()
             raise
     batcher: Batcher[Transaction] = Batcher(runner, on_batch=on_batch)
-    return SqliteStore(path, batcher, reader, store_clock, wakeups)
+    check = Check(path, lock, on_damage) if lock.unchecked else None
+    return SqliteStore(path, batcher, reader, store_clock, wakeups, check)
 
 
 def _stored_time(connection: apsw.Connection) -> int:

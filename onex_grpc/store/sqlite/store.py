@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         StoredIntent,
     )
     from onex_grpc.store.retention import Purged, PurgePosition, Retention
+    from onex_grpc.store.sqlite.integrity import Check
     from onex_grpc.store.sqlite.reader import Reader
     from onex_grpc.store.sqlite.transaction import Transaction
     from onex_grpc.store.wakeups import Wakeups
@@ -92,6 +93,7 @@ class SqliteStore(SingleProcess):
         reader: Reader,
         clock: StoreClock,
         wakeups: Wakeups,
+        check: Check | None,
     ) -> None:
         """Takes over what `open_sqlite` has opened."""
         self._path = path
@@ -99,6 +101,7 @@ class SqliteStore(SingleProcess):
         self._reader = reader
         self._clock = clock
         self._wakeups = wakeups
+        self._check = check
 
     # Leases
 
@@ -377,5 +380,7 @@ class SqliteStore(SingleProcess):
     async def close(self) -> None:
         # The last connection to close writes the log back into the file, and that must be the
         # writer's.
+        if self._check is not None:
+            await asyncio.to_thread(self._check.stop)
         await asyncio.to_thread(self._reader.close)
         await self._batcher.close()
