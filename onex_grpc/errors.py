@@ -46,86 +46,15 @@ OnexError                          INTERNAL, INTERNAL
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
+
+from onex_grpc.onex_error import MOST_ERRORS, carried_reason, faults, kept_status
+from onex_grpc.onex_error import OnexError as OnexError
+from onex_grpc.onex_error import Status as Status
+from onex_grpc.onex_error import Violation as Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-
-class Status(IntEnum):
-    """The gRPC status codes, free of any import of grpc (google.rpc.Code)."""
-
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    ALREADY_EXISTS = 6
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    DATA_LOSS = 15
-    UNAUTHENTICATED = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One fault of a message: the path of the field and what is wrong with it, with the remedy."""
-
-    field: str
-    description: str
-
-
-class OnexError(Exception):
-    """Root of all errors of the mesh; on its own, a failure that the caller cannot mend.
-
-    Attributes:
-        message: what failed and how to mend it, for people.
-        reason: the stable name for machines, sent as ErrorInfo.reason.
-        status: the gRPC status with which the error leaves a node.
-        context: the facts behind the message; never secrets.
-        correlation_id: that of the call which failed; filled in by the call's wrapper.
-        node: where it arose, as `kind/name`; filled in by the call's wrapper.
-        causes: the failures that led to this one, nearest first.
-        retry_after: seconds after which a repeat may succeed, sent as RetryInfo.
-        violations: all faults of an invalid message, sent as BadRequest.
-    """
-
-    reason: ClassVar[str] = "INTERNAL"
-    default_status: ClassVar[Status] = Status.INTERNAL
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        context: Mapping[str, str] | None = None,
-        causes: Sequence[OnexError] = (),
-        retry_after: float | None = None,
-        violations: Sequence[Violation] = (),
-        correlation_id: str = "",
-        node: str = "",
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.context = dict(context or {})
-        self.causes = tuple(causes)
-        self.retry_after = retry_after
-        self.violations = tuple(violations)
-        self.correlation_id = correlation_id
-        self.node = node
-
-    @property
-    def status(self) -> Status:
-        """The gRPC status with which the error leaves a node."""
-        return self.default_status
+    from collections.abc import Iterator
 
 
 class ContractValidationError(OnexError):
@@ -136,9 +65,9 @@ class ContractValidationError(OnexError):
 
     @classmethod
     def of(cls, *violations: Violation) -> ContractValidationError:
-        """The error for these faults, its message listing all of them."""
+        """Return the error for these faults, its message listing them."""
         text = "; ".join(
-            f"{v.field}: {v.description}" if v.field else v.description for v in violations
+            f"{v.field}: {v.description}" if v.field else v.description for v in faults(violations)
         )
         return cls(text, violations=violations)
 
@@ -315,7 +244,16 @@ class WorkflowExecutionError(OnexError):
     @property
     def status(self) -> Status:
         """The status of the first cause; INTERNAL without one."""
-        return self.causes[0].status if self.causes else self.default_status
+        first: OnexError = self
+        for _ in range(MOST_ERRORS):
+            if (kept := kept_status(first)) is not None:
+                return kept
+            if not isinstance(first, WorkflowExecutionError):
+                return first.status
+            if not first.causes:
+                break
+            first = first.causes[0]
+        return self.default_status
 
 
 class PipelineError(WorkflowExecutionError):
@@ -421,10 +359,9 @@ def _tree(root: type[OnexError]) -> Iterator[type[OnexError]]:
         yield from _tree(child)
 
 
-def error_class(reason: str) -> type[OnexError] | None:
-    """The class with this reason, so that a client raises what the server raised; None for an
-    unknown one.
+def error_classes(reason: str) -> Iterator[type[OnexError]]:
+    """Yield the classes that name this reason, so that a client raises what the server raised.
 
     Looks the tree up anew, since users add classes of their own under OnexError.
     """
-    return next((cls for cls in _tree(OnexError) if cls.reason == reason), None)
+    return (cls for cls in _tree(OnexError) if carried_reason(vars(cls).get("reason")) == reason)

@@ -18,6 +18,7 @@ from onex_grpc.effect.retry import Attempts
 from onex_grpc.effect.target import Outcome
 from onex_grpc.errors import DeadlineExceededError, OnexError, OutcomeUnknownError
 from onex_grpc.intent.redrive import current_redrive
+from onex_grpc.rpc.detail import reason_of
 from onex_grpc.telemetry import Span, SpanKind, Telemetry
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class EffectExecutor:
             outcome = await effect
             ending = "REPLAYED" if outcome.replayed else "OK"
         except OnexError as error:
-            ending = error.reason
+            ending = reason_of(error)
             raise
         finally:
             count = attempts.count if attempts is not None else 0

@@ -18,6 +18,7 @@ from onex_grpc.effect.operation import EffectRequest
 from onex_grpc.effect.refusal import interrupted
 from onex_grpc.errors import OnexError, OutcomeUnknownError
 from onex_grpc.rpc.bounded import Limit, bounded
+from onex_grpc.rpc.detail import reason_of
 from onex_grpc.rpc.passage import is_asked_for
 from onex_grpc.telemetry import SpanKind
 
@@ -100,7 +101,7 @@ class EffectStreams:
                         yield result
             ending = "OK"
         except OnexError as error:
-            ending = error.reason
+            ending = reason_of(error)
             raise
         finally:
             audit(request, ending, attempts=1, seconds=time.monotonic() - started)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from onex.v1 import error_pb2, intent_pb2
 from onex_grpc.intent.claims import Claim
+from onex_grpc.rpc.detail import bound
 from onex_grpc.store.model import IntentState
 from onex_grpc.store.queue_rules import parse_claim
 
@@ -111,6 +112,8 @@ class Reports:
         wait_us = None
         if not report.terminal:
             wait_us = round(claim.backoff.wait(claim.attempt) * 1_000_000)
+        # A worker of another language may write what no page of the queue could hold.
+        bound(report.error)
         state = await self._store.fail_intent(token, report.error.SerializeToString(), wait_us)
         self._claims.pop(token, None)
         if state is IntentState.DEAD:

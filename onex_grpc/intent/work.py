@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from onex.v1 import intent_pb2
+from onex.v1 import error_pb2, intent_pb2
 from onex_grpc.action.outcome import may_pass
-from onex_grpc.rpc.status import error_detail
+from onex_grpc.headers import is_uuid
+from onex_grpc.rpc.detail import error_detail, fit, from_detail
 
 if TYPE_CHECKING:
     import asyncio
 
     from onex_grpc.errors import OnexError
+
+
+_LEAST: Final = 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -43,12 +47,19 @@ class Work:
 
     def failed(self, error: OnexError, worker: str) -> intent_pb2.TakeIntentsRequest:
         """The report of failure; terminal where a repeat cannot help or must not be."""
-        error.node = error.node or worker
-        error.correlation_id = error.correlation_id or self.delivery.intent.correlation_id
+        detail = error_detail(
+            error, correlation_id=self.delivery.intent.correlation_id, node=worker
+        )
+        _drop_malformed_ids(detail)
         fail = intent_pb2.TakeIntentsFail(
-            claim_token=self.token, error=error_detail(error), terminal=not may_pass(error)
+            claim_token=self.token, error=detail, terminal=not may_pass(from_detail(detail))
         )
         return intent_pb2.TakeIntentsRequest(fail=fail)
+
+    def shorten(self) -> None:
+        """Cut the report of a failure to the least, since it was too large for the stream."""
+        if self.report is not None and self.report.HasField("fail"):
+            fit(self.report.fail.error, _LEAST)
 
     def extend(self) -> intent_pb2.TakeIntentsRequest:
         """The wish for more time."""
@@ -60,3 +71,11 @@ class Work:
         if self.extension is not None:
             self.extension.cancel()
             self.extension = None
+
+
+def _drop_malformed_ids(detail: error_pb2.ErrorDetail) -> None:
+    """Clear what is no correlation id: the queue would refuse the report, however often it came."""
+    if not is_uuid(detail.correlation_id):
+        detail.ClearField("correlation_id")
+    for cause in detail.causes:
+        _drop_malformed_ids(cause)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from onex.v1 import intent_pb2, intent_pb2_grpc
 from onex_grpc.context import CallContext, enter_call
 from onex_grpc.contract.intent import destination
-from onex_grpc.errors import OnexError, OutcomeUnknownError
+from onex_grpc.errors import OnexError, OutcomeUnknownError, ResourceExhaustedError
 from onex_grpc.intent.backoff import Backoff
 from onex_grpc.intent.redrive import enter_redrive
 from onex_grpc.intent.work import Work
@@ -116,6 +116,10 @@ class IntentWorker:
                 reason = "the stream ended"
             except OnexError as error:
                 reason = error.message
+                if isinstance(error, ResourceExhaustedError):
+                    # A report that no stream can carry would come again on every one.
+                    for work in self._held.values():
+                        work.shorten()
             except Exception:
                 # Intents that nobody takes any more would be worse than a fault that comes again.
                 _log.exception("taking intents of %s failed", self._queue)
@@ -132,6 +136,8 @@ class IntentWorker:
         self._greet(out)
         self._out = out
         sending = asyncio.create_task(_send(call, out))
+        # A worker that only hears would hold its intents for ever.
+        sending.add_done_callback(lambda _: call.cancel())
         try:
             async for response in call:
                 self._hear(response)

@@ -23,10 +23,16 @@ from onex_grpc.effect.settings import EffectSettings
 from onex_grpc.effect.stream_door import StreamDoor
 from onex_grpc.effect.streams import EffectStreams
 from onex_grpc.effect.targets import EffectTargets
-from onex_grpc.errors import ConfigurationError, OnexError, OutcomeUnknownError
+from onex_grpc.errors import (
+    ConfigurationError,
+    OnexError,
+    OutcomeUnknownError,
+    ResourceExhaustedError,
+)
 from onex_grpc.intent.worker import IntentWorker
 from onex_grpc.node.base import Node, Service
 from onex_grpc.rpc import CallRuntime, Mesh
+from onex_grpc.rpc.limits import MessageLimit
 from onex_grpc.rpc.passage import is_asked_for
 from onex_grpc.rpc.status import error_detail
 from onex_grpc.store.protocol import Store
@@ -57,6 +63,9 @@ class NodeEffect(Node):
             if container.has_service(EffectSettings)
             else EffectSettings()
         )
+        limited = container.has_service(MessageLimit)
+        limit = container.get_service(MessageLimit) if limited else MessageLimit()
+        self._message_bytes = limit.size
         self._mesh = container.get_service(Mesh)
         self._telemetry = container.get_service(Telemetry)
         custom = CustomOperations()
@@ -239,18 +248,37 @@ class NodeEffect(Node):
         else:
             result.status = intent_pb2.INTENT_STATUS_COMPLETED
             result.result.CopyFrom(output.operation_result)
+            self._keep_sendable(result, intent)
         finally:
             if call is not None:
                 # The next one of its order_key may bring no id of its own.
                 enter_call(call)
         return result
 
+    def _keep_sendable(
+        self, result: intent_pb2.IntentExecutionResult, intent: intent_pb2.ModelIntent
+    ) -> None:
+        """Tell of a result that no message can hold in its place: it would end the stream, and with
+        it the results of the other intents.
+        """
+        if (size := result.ByteSize()) <= self._message_bytes:
+            return
+        error = ResourceExhaustedError(
+            f"the intent for {intent.target!r} is executed, but its result has {size} bytes; at"
+            f" most {self._message_bytes} are allowed (limits.message_bytes): return less, or"
+            " raise the limit on both sides"
+        )
+        result.ClearField("result")
+        result.error.CopyFrom(
+            error_detail(error, correlation_id=intent.correlation_id, node=self.name)
+        )
+
     def _put_failure(self, result: intent_pb2.IntentExecutionResult, error: OnexError) -> None:
-        error.node = error.node or self.name
         call = current_call()
-        error.correlation_id = error.correlation_id or (call.correlation_id if call else "")
+        correlation_id = call.correlation_id if call else ""
+        detail = error_detail(error, correlation_id=correlation_id, node=self.name)
         result.status = intent_pb2.INTENT_STATUS_FAILED
-        result.error.CopyFrom(error_detail(error))
+        result.error.CopyFrom(detail)
 
 
 class _EffectServicer(effect_pb2_grpc.EffectNodeServiceServicer):

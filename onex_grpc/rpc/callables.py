@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from onex_grpc.rpc.deferred import DeferredStream
 from onex_grpc.rpc.ending import keep_status
-from onex_grpc.rpc.outgoing import ClientMethod, Outgoing
+from onex_grpc.rpc.outgoing import ClientMethod, NoAnswer, Outgoing
 from onex_grpc.rpc.stream import ClientStream, RawStream
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class RawUnary(Protocol):
         timeout: float | None,
         metadata: Fields,
         wait_for_ready: bool | None,
-    ) -> Awaitable[Message]: ...
+    ) -> Awaitable[Message | None]: ...
 
 
 class RawStreaming(Protocol):
@@ -84,6 +84,8 @@ class UnaryUnary:
             response = await self._raw()(
                 request, timeout=outgoing.timeout, metadata=fields, wait_for_ready=wait_for_ready
             )
+            if response is None:
+                raise NoAnswer
         except BaseException as error:
             outgoing.fail(error)
         outgoing.end("OK")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import grpc
 
 from onex_grpc.errors import Status
-from onex_grpc.rpc.status import CODES
+from onex_grpc.rpc.status import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ async def _error(call: _Call) -> grpc.aio.AioRpcError:
         raise asyncio.CancelledError(_CLOSED)
     return grpc.aio.AioRpcError(
         # A server that says OK and sends no response breaks the protocol.
-        CODES[Status(status.code() or Status.INTERNAL)],
+        code_of(status.code() or Status.INTERNAL),
         grpc.aio.Metadata(),
         grpc.aio.Metadata(*status.trailing_metadata()),
         status.details(),

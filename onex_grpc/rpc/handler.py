@@ -7,11 +7,12 @@ a request that cannot be read is answered as every other fault is.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from onex_grpc import carriable
 from onex_grpc.contract import check
 from onex_grpc.errors import (
     CallCancelledError,
@@ -21,13 +22,20 @@ from onex_grpc.errors import (
 )
 from onex_grpc.rpc.correlation import CorrelationField
 from onex_grpc.rpc.passage import Passage, span_attributes
+from onex_grpc.rpc.status import status_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from onex_grpc.context import CallContext
     from onex_grpc.rpc.calls import CallRuntime, Handler, Method
-    from onex_grpc.rpc.transport import Served, ServerContext, StreamServed, UnaryServed
+    from onex_grpc.rpc.transport import (
+        Served,
+        ServerContext,
+        StreamServed,
+        Trailers,
+        UnaryServed,
+    )
 
 _NOTHING: Final = b""
 _FINE: Final = (None, grpc.StatusCode.OK)
@@ -83,13 +91,46 @@ class Contract:
                 field.fill(message, call.correlation_id)
 
 
-class StreamContext:
+class HandlerContext:
+    """The context that handlers get: that of the transport, which waits for ever for a status that
+    it cannot send.
+    """
+
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Trailers = ()
+    ) -> NoReturn:
+        """End the call with a status."""
+        await self._context.abort(_status(code), status_text(details), trailing_metadata)
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        """Set the status with which the call will end."""
+        self._context.set_code(_status(code))
+
+    def set_details(self, details: str) -> None:
+        """Set the text of the status."""
+        self._context.set_details(status_text(details))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._context, name)
+
+
+def _status(code: object) -> grpc.StatusCode:
+    if not isinstance(code, grpc.StatusCode):
+        given = carriable.text(code, 64)
+        raise ConfigurationError(f"a call ends with a grpc.StatusCode, not with {given}")
+    return code
+
+
+class StreamContext(HandlerContext):
     """The context that handlers of streams get; it is their iterator of requests, too."""
 
     def __init__(
         self, context: ServerContext, contract: Contract, passage: Passage, call: CallContext
     ) -> None:
-        self._context = context
+        super().__init__(context)
         self._contract = contract
         self._passage = passage
         self._call = call
@@ -126,9 +167,6 @@ class StreamContext:
             raise StopAsyncIteration
         return cast("Message", message)
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._context, name)
-
 
 def wrap(runtime: CallRuntime, contract: Contract, handler: Handler) -> Served:
     """Puts the wrapper, and inside it the runtime's middleware, around a method's handler."""
@@ -158,7 +196,7 @@ def _awaitable(handler: Handler, method: Method) -> Handler:
 def _wrap_unary(runtime: CallRuntime, contract: Contract, handler: Handler) -> UnaryServed:
     method, attributes, admissions = contract.method, contract.attributes, runtime.admissions
     serialize = contract.serialize
-    call_handler = cast("Callable[[Message, ServerContext], Awaitable[Message]]", handler)
+    call_handler = cast("Callable[[Message, HandlerContext], Awaitable[Message]]", handler)
 
     async def unary(raw: bytes, context: ServerContext) -> bytes:
         passage = Passage(runtime, method, context)
@@ -169,7 +207,7 @@ def _wrap_unary(runtime: CallRuntime, contract: Contract, handler: Handler) -> U
                 if (pending := admit(call, method)) is not None:
                     await pending
             contract.accept(request, call, correlated=True)
-            response = await call_handler(request, context)
+            response = await call_handler(request, HandlerContext(context))
             return serialize(response) if context.code() in _FINE else _NOTHING
         except BaseException as error:
             passage.fail(error)

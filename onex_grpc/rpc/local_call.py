@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
     from onex_grpc.headers import Metadata
     from onex_grpc.rpc.calls import Method
-    from onex_grpc.rpc.transport import Served
-
-    Trailers = tuple[tuple[str, bytes], ...]
+    from onex_grpc.rpc.transport import Served, Trailers
 
 
 class LocalContext:
@@ -163,6 +161,11 @@ class LocalCall:
             response = b""
         except asyncio.CancelledError:
             self._end(grpc.StatusCode.UNAVAILABLE, "the node stopped")
+            raise
+        except BaseException:
+            # The wrapper answers every error of a handler; this one is for the process. Its caller
+            # must not wait for an answer that never comes.
+            self._end(grpc.StatusCode.INTERNAL, "the node broke off the call")
             raise
         code = context.code() or grpc.StatusCode.OK
         if response and len(response) > self._message_bytes:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from onex_grpc import headers
 from onex_grpc.context import current_call
@@ -17,10 +18,12 @@ from onex_grpc.errors import (
     DeadlineExceededError,
     NodeUnavailableError,
     OnexError,
+    Status,
 )
 from onex_grpc.rpc.correlation import CorrelationField
+from onex_grpc.rpc.detail import ForeignError, reason_of
 from onex_grpc.rpc.passage import is_asked_for
-from onex_grpc.rpc.status import DETAILS_KEY, from_status, reason_of
+from onex_grpc.rpc.status import DETAILS_KEY, from_status
 from onex_grpc.telemetry import Span, SpanKind, names, rpc_attributes
 
 if TYPE_CHECKING:
@@ -117,6 +120,10 @@ class ClientMethod:
         if (field := self._correlation.get(kind)) is None:
             field = self._correlation[kind] = CorrelationField(kind)
         return field.read(request) or str(uuid.uuid4())
+
+
+class NoAnswer(Exception):
+    """Raised for a call that ended well and brought no message that can be read."""
 
 
 class Outgoing:
@@ -216,6 +223,18 @@ class Outgoing:
             raised = CallCancelledError(f"{self._name()} was cancelled by the closing of the mesh")
         elif isinstance(error, grpc.aio.UsageError):
             raised = NodeUnavailableError(f"{self._name()} was not called: the mesh is closed")
+        elif isinstance(error, NoAnswer | DecodeError):
+            raised = OnexError(
+                f"{self._name()} was not answered with the message of its contract; generate this"
+                " client again from the protos of the node"
+            )
+        elif isinstance(error, KeyError):
+            # grpc.aio has no name for the number; the call has ended all the same.
+            raised = ForeignError(
+                f"{self._name()} ended with status {error}, which gRPC does not have; see the log"
+                " of the node, or of a proxy before it",
+                Status.UNKNOWN,
+            )
         else:
             self.end("CANCELLED" if isinstance(error, asyncio.CancelledError) else "INTERNAL")
             raise error

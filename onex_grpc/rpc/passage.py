@@ -13,7 +13,7 @@ import grpc
 from onex_grpc import headers
 from onex_grpc.context import CallContext, enter_call
 from onex_grpc.errors import OnexError, UnimplementedError
-from onex_grpc.rpc.status import reason_of, to_status
+from onex_grpc.rpc.status import to_status
 from onex_grpc.rpc.transport import incoming
 from onex_grpc.telemetry import Span, SpanKind, is_error, names, rpc_attributes
 
@@ -126,18 +126,16 @@ class Passage:
         runtime.finish(now, failed=status != "OK" and is_error("server", status))
 
     def _answer(self, error: OnexError) -> None:
-        # This call's own: calls that wait for the same thing get the same error.
-        error.correlation_id = self._correlation_id() or error.correlation_id
-        error.node = error.node or self._runtime.node
-        wire = to_status(error)
+        # The call's own id: calls that wait for the same thing get the same error.
+        wire = to_status(error, correlation_id=self._correlation_id(), node=self._runtime.node)
         self._status = wire.code.name
         self._context.set_code(wire.code)
         self._context.set_details(wire.message)
         self._context.set_trailing_metadata(wire.trailing_metadata)
         if self._span is not None and self._span.recording:
-            self._span.set(names.REASON, reason_of(error))
-        if is_error("server", self._status) and error.message is not _UNTOLD:
-            _log.warning("%s failed: %s", self._method.name, error.message)
+            self._span.set(names.REASON, wire.reason)
+        if is_error("server", self._status) and wire.message != _UNTOLD:
+            _log.warning("%s failed: %s", self._method.name, wire.message)
 
     def _correlation_id(self) -> str:
         if self.call is not None:

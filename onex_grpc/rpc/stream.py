@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 import grpc
 
+from onex_grpc.rpc.outgoing import NoAnswer
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
 
@@ -58,6 +60,8 @@ class ClientStream(Generic[R]):
         """
         try:
             message = await self._raw.read()
+            if message is None:
+                raise NoAnswer
         except BaseException as error:
             self._outgoing.fail(error)
         if message is grpc.aio.EOF:
@@ -79,7 +83,11 @@ class ClientStream(Generic[R]):
 
     async def _ending(self, error: BaseException) -> BaseException:
         """Why a call has ended that somebody still writes to."""
-        if not self._raw.done() or (code := await self._raw.code()) is grpc.StatusCode.OK:
+        try:
+            code = await self._raw.code() if self._raw.done() else grpc.StatusCode.OK
+        except KeyError as unknown:
+            return unknown
+        if code is grpc.StatusCode.OK:
             return error
         empty, trailing = grpc.aio.Metadata(), await self._raw.trailing_metadata()
         return grpc.aio.AioRpcError(code, empty, trailing, await self._raw.details())
@@ -96,7 +104,9 @@ class ClientStream(Generic[R]):
 
     async def _response(self) -> R:
         try:
-            response = await cast("Awaitable[R]", self._raw)
+            response = await cast("Awaitable[R | None]", self._raw)
+            if response is None:
+                raise NoAnswer
         except BaseException as error:
             self._outgoing.fail(error)
         self._outgoing.end("OK")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 if TYPE_CHECKING:
     import grpc
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 # grpc converts a call's metadata at each look; the one that finds the method is enough.
 incoming: Final[ContextVar[Metadata | None]] = ContextVar("onex_incoming_metadata", default=None)
+
+
+Trailers = tuple[tuple[str, str | bytes], ...]
 
 
 class ServerContext(Protocol):
@@ -36,6 +39,11 @@ class ServerContext(Protocol):
 
     def set_trailing_metadata(self, trailing_metadata: tuple[tuple[str, bytes], ...]) -> None:
         """Sets what travels after the last message."""
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str, trailing_metadata: Trailers
+    ) -> NoReturn:
+        """Ends the call with a status."""
 
     async def read(self) -> object:
         """The next request as bytes; grpc.aio.EOF after the last."""

@@ -6,6 +6,7 @@ repeat from span to span are built once.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.proto.common.v1.common_pb2 import (
@@ -17,6 +18,7 @@ from opentelemetry.proto.common.v1.common_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource as ResourceMessage
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from onex_grpc import carriable
 from onex_grpc.telemetry import names
 from onex_grpc.telemetry.redaction import redact_attribute
 from onex_grpc.telemetry.span import SpanKind
@@ -83,7 +85,7 @@ class Encoder:
             span_id=bytes.fromhex(place.span_id),
             parent_span_id=b"" if parent is None else bytes.fromhex(parent.span_id),
             flags=(_REMOTE if remote else _LOCAL) | place.flags & _TRACE_FLAGS,
-            name=span.name,
+            name=carriable.text(span.name),
             kind=_KINDS[span.kind],
             start_time_unix_nano=span.started_ns,
             end_time_unix_nano=span.ended_ns,
@@ -91,7 +93,7 @@ class Encoder:
         )
         if span.error:
             message.status.code = _ERROR
-            message.status.message = span.description
+            message.status.message = carriable.text(span.description)
         for link in span.links:
             message.links.add(
                 trace_id=bytes.fromhex(link.trace_id),
@@ -107,7 +109,12 @@ class Encoder:
         return message
 
     def _attributes(self, attributes: Mapping[str, object]) -> list[KeyValue]:
-        return [self._attribute(key, value) for key, value in attributes.items()]
+        pairs = []
+        for key, value in attributes.items():
+            # One that OTLP cannot hold (2**64, a lone surrogate) must not cost the whole batch.
+            with contextlib.suppress(ValueError, TypeError):
+                pairs.append(self._attribute(key, value))
+        return pairs
 
     def _attribute(self, key: str, value: object) -> KeyValue:
         if key not in _REPEATING:

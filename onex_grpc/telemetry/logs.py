@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
+from onex_grpc import carriable
 from onex_grpc.context import current_call
 from onex_grpc.errors import ConfigurationError
 from onex_grpc.telemetry.redaction import REDACTED, is_secret, redact, redact_text
@@ -40,7 +41,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": redact_text(record.getMessage()),
+            "message": redact_text(_message(record)),
         }
         if self._node:
             line["node"] = self._node
@@ -52,7 +53,17 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = redact_text(self.formatException(record.exc_info))
         if record.stack_info:
             line["stack"] = redact_text(record.stack_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        text = json.dumps(line, ensure_ascii=False, default=carriable.text)
+        # A lone surrogate becomes its escape in JSON; stderr could not take it, and lose the line.
+        return text.encode(errors="backslashreplace").decode()
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:
+        # The code of what is logged fails; the line is worth more without it than not at all.
+        return carriable.text(record.msg)
 
 
 def _ids(record: logging.LogRecord) -> dict[str, str]:

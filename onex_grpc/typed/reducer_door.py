@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -105,12 +106,15 @@ def _paths_of_request() -> Iterator[None]:
     try:
         yield
     except ContractValidationError as error:
-        raise ContractValidationError.of(
-            *(
-                Violation(fault.field.removeprefix(PAYLOAD).removeprefix("."), fault.description)
-                for fault in error.violations
-            )
-        ) from None
+        # A copy, since it may be a user's own class, with a context and causes.
+        told = copy.copy(error)
+        told.violations = [
+            Violation(fault.field.removeprefix(PAYLOAD).removeprefix("."), fault.description)
+            for fault in error.violations
+        ]
+        told.message = error.message.replace(f"{PAYLOAD}.", "").replace(f"{PAYLOAD}: ", "")
+        told.args = (told.message,)
+        raise told from None
 
 
 def _last(rpc: Rpc[Message, Message], output: _Output) -> Message:

@@ -201,9 +201,9 @@ def _end(
     failure: OnexError | None, last: common_pb2.Data | None, correlation_id: str
 ) -> orchestrator_pb2.WorkflowState:
     if failure is not None:
-        failure.correlation_id = failure.correlation_id or correlation_id
         return orchestrator_pb2.WorkflowState(
-            status=orchestrator_pb2.WORKFLOW_STATUS_FAILED, error=error_detail(failure)
+            status=orchestrator_pb2.WORKFLOW_STATUS_FAILED,
+            error=error_detail(failure, correlation_id=correlation_id),
         )
     return orchestrator_pb2.WorkflowState(
         status=orchestrator_pb2.WORKFLOW_STATUS_COMPLETED,

@@ -19,7 +19,7 @@ from onex_grpc.errors import (
     OnexError,
     StaleFenceError,
 )
-from onex_grpc.rpc.status import error_detail
+from onex_grpc.rpc.status import error_detail, reason_of
 from onex_grpc.store.model import ActionRecord
 from onex_grpc.telemetry import SpanKind, names
 from onex_grpc.workflow.attempts import Attempts
@@ -123,7 +123,7 @@ class StepRunner:
             span.end("CANCELLED", error=True)
             raise
         except OnexError as error:
-            span.end(error.status.name, error=True, description=error.reason)
+            span.end(error.status.name, error=True, description=reason_of(error))
             raise
         except BaseException:
             span.end("INTERNAL", error=True)
@@ -133,7 +133,8 @@ class StepRunner:
         if outcome.error is None:
             span.end()
         else:
-            span.end(outcome.error.status.name, error=True, description=outcome.error.reason)
+            reason = reason_of(outcome.error)
+            span.end(outcome.error.status.name, error=True, description=reason)
         return outcome
 
     async def _attempt_all(self, task: Task, action_id: str, span: Span) -> StepOutcome:

@@ -240,3 +240,20 @@ def test_setting_that_cannot_be_used_is_named(
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=f"{name}={value}"):
         Telemetry.from_environment()
+
+
+async def test_what_otlp_cannot_hold_costs_no_other_span(receiver: OtlpReceiver) -> None:
+    telemetry = Telemetry.from_environment(node="reducer/orders")
+    odd = telemetry.start_span("odd \udce9", SpanKind.INTERNAL, correlation_id=CORRELATION)
+    odd.set("big", 2**64)
+    odd.set("file", "caf\udce9.csv")
+    odd.set(names.REASON, "\udce9")
+    odd.set("order", "7")
+    odd.end("INTERNAL", error=True, description="caf\udce9.csv is not there")
+    telemetry.start_span("fine", SpanKind.INTERNAL, correlation_id=CORRELATION).end()
+    await telemetry.shutdown()
+
+    spans = {span.name: span for span in receiver.wait_for(2)}
+    assert set(spans) == {"odd \\udce9", "fine"}
+    assert spans["odd \\udce9"].attributes["order"] == "7"
+    assert "big" not in spans["odd \\udce9"].attributes

@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13onex/v1/error.proto\x12\x07onex.v1\"\xf3\x01\n\x0b\x45rrorDetail\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x32\n\x07\x63ontext\x18\x05 \x03(\x0b\x32!.onex.v1.ErrorDetail.ContextEntry\x12$\n\x06\x63\x61uses\x18\x06 \x03(\x0b\x32\x14.onex.v1.ErrorDetail\x12\x13\n\x0bstatus_code\x18\x07 \x01(\r\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13onex/v1/error.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\"0\n\nFieldFault\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\xcc\x02\n\x0b\x45rrorDetail\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x32\n\x07\x63ontext\x18\x05 \x03(\x0b\x32!.onex.v1.ErrorDetail.ContextEntry\x12$\n\x06\x63\x61uses\x18\x06 \x03(\x0b\x32\x14.onex.v1.ErrorDetail\x12\x13\n\x0bstatus_code\x18\x07 \x01(\r\x12\'\n\nviolations\x18\x08 \x03(\x0b\x32\x13.onex.v1.FieldFault\x12.\n\x0bretry_after\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORDETAIL_CONTEXTENTRY']._loaded_options = None
   _globals['_ERRORDETAIL_CONTEXTENTRY']._serialized_options = b'8\001'
-  _globals['_ERRORDETAIL']._serialized_start=33
-  _globals['_ERRORDETAIL']._serialized_end=276
-  _globals['_ERRORDETAIL_CONTEXTENTRY']._serialized_start=230
-  _globals['_ERRORDETAIL_CONTEXTENTRY']._serialized_end=276
+  _globals['_FIELDFAULT']._serialized_start=64
+  _globals['_FIELDFAULT']._serialized_end=112
+  _globals['_ERRORDETAIL']._serialized_start=115
+  _globals['_ERRORDETAIL']._serialized_end=447
+  _globals['_ERRORDETAIL_CONTEXTENTRY']._serialized_start=401
+  _globals['_ERRORDETAIL_CONTEXTENTRY']._serialized_end=447
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
@@ -19,8 +20,36 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class FieldFault(_message.Message):
+    """FieldFault is one fault of a message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """field is the path of the field; empty where the fault is of the whole message."""
+    description: _builtins.str
+    """description says what is wrong with it, with the remedy."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "field", b"field"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldFault: _TypeAlias = FieldFault  # noqa: Y015
+
+@_typing.final
 class ErrorDetail(_message.Message):
-    """ErrorDetail travels in the status details of every failed call, beside google.rpc.ErrorInfo."""
+    """ErrorDetail travels in the status details of every failed call, beside google.rpc.ErrorInfo, and is kept wherever a
+    failure is recorded. The SDK writes at most 16 KiB of it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -51,6 +80,8 @@ class ErrorDetail(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     CAUSES_FIELD_NUMBER: _builtins.int
     STATUS_CODE_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_FIELD_NUMBER: _builtins.int
     correlation_id: _builtins.str
     """correlation_id is that of the call which failed."""
     node: _builtins.str
@@ -69,6 +100,16 @@ class ErrorDetail(_message.Message):
     def causes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErrorDetail]:
         """causes are the failures that led to this one, nearest first."""
 
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldFault]:
+        """violations are all faults of an invalid message; in the details of a call's status they are in google.rpc.BadRequest
+        instead.
+        """
+
+    @_builtins.property
+    def retry_after(self) -> _duration_pb2.Duration:
+        """retry_after is the time after which a repeat may succeed."""
+
     def __init__(
         self,
         *,
@@ -79,10 +120,12 @@ class ErrorDetail(_message.Message):
         context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         causes: _abc.Iterable[Global___ErrorDetail] | None = ...,
         status_code: _builtins.int = ...,
+        violations: _abc.Iterable[Global___FieldFault] | None = ...,
+        retry_after: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["causes", b"causes", "context", b"context", "correlation_id", b"correlation_id", "message", b"message", "node", b"node", "reason", b"reason", "status_code", b"status_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["causes", b"causes", "context", b"context", "correlation_id", b"correlation_id", "message", b"message", "node", b"node", "reason", b"reason", "retry_after", b"retry_after", "status_code", b"status_code", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -227,7 +227,7 @@ class IntentExecutionResult(_message.Message):
 
     @_builtins.property
     def error(self) -> _error_pb2.ErrorDetail:
-        """error is why it failed."""
+        """error is why it failed; of a COMPLETED one, why its result is not here: it is larger than a message."""
 
     def __init__(
         self,

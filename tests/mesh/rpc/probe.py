@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 
@@ -13,7 +13,7 @@ from onex_grpc.context import CallContext, current_call
 from onex_grpc.errors import OnexError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from google.protobuf.message import Message
 
@@ -40,8 +40,9 @@ class Probe(compute_pb2_grpc.ComputeNodeServiceServicer):
 
     def __init__(self) -> None:
         self.calls: list[CallContext] = []
-        self.error = OnexError("unset")
+        self.error: BaseException = OnexError("unset")
         self.onward: Callable[[], object] | None = None
+        self.ending: Callable[[Any], Awaitable[None]] | None = None
         self.running = asyncio.Event()
         self.release = asyncio.Event()
         self.cancelled = asyncio.Event()
@@ -68,6 +69,9 @@ class Probe(compute_pb2_grpc.ComputeNodeServiceServicer):
             case "abort":
                 abortable = cast("grpc.aio.ServicerContext[Request, Response]", context)
                 await abortable.abort(grpc.StatusCode.NOT_FOUND, "aborted by the handler")
+            case "status":
+                assert self.ending is not None
+                await self.ending(context)
             case "hold":
                 await self._hold()
             case "large":
@@ -93,12 +97,14 @@ class StreamProbe:
     def __init__(self) -> None:
         self.closed = asyncio.Event()
         self.received: list[Request] = []
+        self.error: BaseException | None = None
 
     async def Count(self, request: Request, context: object) -> AsyncIterator[Response]:
         """Answers as often as the text is long; fails in the end if it shall."""
         try:
             for _ in request.input_data.value.string_value:
                 yield Response(correlation_id=request.correlation_id)
+            self._fail()
             if request.algorithm_config.algorithm_type == "fail":
                 raise ValueError(SECRET)
             if request.algorithm_config.algorithm_type == "hold":
@@ -110,6 +116,7 @@ class StreamProbe:
         """Answers once, when all requests are there."""
         async for request in requests:
             self.received.append(request)
+        self._fail()
         return Response(correlation_id=self.received[-1].correlation_id)
 
     async def Echo(
@@ -119,6 +126,11 @@ class StreamProbe:
         async for request in requests:
             self.received.append(request)
             yield Response(correlation_id=request.correlation_id)
+        self._fail()
+
+    def _fail(self) -> None:
+        if self.error is not None:
+            raise self.error
 
 
 def add_streams(servicer: StreamProbe, server: grpc.aio.Server) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from msgspec.structs import replace
 
+from onex_grpc.contract.node import kind_name
 from onex_grpc.node.base import Node
 from onex_grpc.rpc import CallRuntime, ClientOptions, Mesh, Server, ServerOptions
 from onex_grpc.serve.health import add_health
@@ -47,7 +48,7 @@ async def gather(source: AsyncGenerator[M, None], found: list[M]) -> None:
 async def serving(
     node_class: type[N], state: Path, settings: Settings | None = None
 ) -> AsyncGenerator[Served[N], None]:
-    kind = {2: "compute", 1: "effect"}[node_class.descriptor.node_type]
+    kind = kind_name(node_class.descriptor.node_type)
     name = f"{kind}/{node_class.descriptor.name}"
     runtime = CallRuntime(node=name, telemetry=NO_TELEMETRY)
     settings = replace(settings or Settings(), state=str(state))

@@ -35,6 +35,7 @@ from onex_grpc.errors import (
     OnexError,
     StaleFenceError,
     Status,
+    Violation,
 )
 from onex_grpc.node.compute import NodeCompute
 from onex_grpc.node.effect import NodeEffect
@@ -386,6 +387,11 @@ def test_error_detail_tells_all() -> None:
     below = detail.causes[0]
     assert (below.reason, dict(below.context)) == ("ALGORITHM_NOT_FOUND", {"k": "v"})
     assert below.status_code == Status.NOT_FOUND
+    refused = ContractValidationError.of(Violation("amount", "must be above 0"))
+    refused.retry_after = 2.5
+    (fault,) = error_detail(refused).violations
+    assert (fault.field, fault.description) == ("amount", "must be above 0")
+    assert error_detail(refused).retry_after.ToMilliseconds() == 2500
     back = from_detail(error_pb2.ErrorDetail.FromString(detail.SerializeToString()))
     assert isinstance(back.causes[0], AlgorithmNotFoundError)
 

@@ -99,3 +99,28 @@ def test_other_values_stay() -> None:
 def test_unknown_level_is_named() -> None:
     with pytest.raises(ConfigurationError, match="'loud'"):
         configure_logging(level="loud")
+
+
+class Unsayable:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@given(
+    st.text(st.characters()),
+    st.dictionaries(st.sampled_from(["order", "file"]), st.text(st.characters())),
+)
+def test_a_line_can_always_be_written(message: str, extra: dict[str, str]) -> None:
+    record = logging.makeLogRecord({"name": "shop", "levelname": "INFO", "msg": message, **extra})
+    text = JsonFormatter("reducer/orders").format(record)
+
+    assert json.loads(text.encode())["logger"] == "shop"
+
+
+def test_what_cannot_be_said_does_not_cost_the_line() -> None:
+    record = logging.makeLogRecord({"msg": "%s failed", "args": (Unsayable(),)})
+    vars(record)["order"] = Unsayable()
+    written = json.loads(JsonFormatter().format(record))
+
+    assert written["message"] == "%s failed"
+    assert written["order"] == "(Unsayable, which cannot be shown)"
