@@ -21,7 +21,7 @@ from google.protobuf import (
     struct_pb2,
     wrappers_pb2,
 )
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onex.v1 import common_pb2, operation_pb2
@@ -68,7 +68,7 @@ def chance(seed: int) -> random.Random:
 
 
 @given(content=contents, seed=st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_one_content_has_one_form(content: Content, seed: int) -> None:
     one, other = label(content, chance(seed)), label(content, chance(seed + 1))
     before = one.SerializeToString(deterministic=True)
@@ -81,7 +81,7 @@ def test_one_content_has_one_form(content: Content, seed: int) -> None:
 
 
 @given(one=contents, other=contents)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_two_contents_have_two_forms(one: Content, other: Content) -> None:
     same = same_content(label(one, chance(1)), label(other, chance(2)))
     assert same == (said(one) == said(other))
