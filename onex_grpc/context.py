@@ -44,7 +44,7 @@ class CallContext:
         tracestate: W3C vendor data of the trace, handed on as it came.
         baggage: W3C baggage, handed on as it came.
         issued_us: when the action was first sent, in microseconds since the Unix epoch; 0 for a
-            first sending, which is issued when it arrives.
+            first sending, which is issued when it arrives. It goes wherever action_id goes.
     """
 
     correlation_id: str

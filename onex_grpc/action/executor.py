@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from google.protobuf.duration_pb2 import Duration
@@ -18,6 +18,7 @@ from onex_grpc.action.outcome import concerns_sender, is_final
 from onex_grpc.action.record import (
     checkpoint_of,
     commit_of,
+    issued_us,
     other_content,
     record_of,
     replay,
@@ -34,6 +35,7 @@ from onex_grpc.errors import (
     Violation,
 )
 from onex_grpc.rpc.status import error_detail
+from onex_grpc.store.clock import wall_clock_us
 from onex_grpc.store.model import (
     ActionRecord,
     Checkpoint,
@@ -50,8 +52,10 @@ if TYPE_CHECKING:
     from onex_grpc.action.routing import Router
     from onex_grpc.action.undone import ReducersOf
     from onex_grpc.store.model import RecordedAction
+    from onex_grpc.store.old_repeats import OldRepeats
     from onex_grpc.store.protocol import Store
 
+_FRESH_US: Final = 60 * 1_000_000
 OnChanged = Callable[[str], None]
 Request = orchestrator_pb2.ExecuteActionRequest
 Response = orchestrator_pb2.ExecuteActionResponse
@@ -77,17 +81,20 @@ class ActionExecutor:
         admission: ActionAdmission,
         router: Router,
         *,
+        old_repeats: OldRepeats,
         reducers_of: ReducersOf = lambda contract: (),
         on_aborted: OnChanged = lambda workflow_id: None,
         on_rolled_back: OnChanged = lambda workflow_id: None,
     ) -> None:
         """Takes who is told of each workflow that an action has ended, or rolled back.
 
-        `reducers_of` names the reducers that a workflow without a graph may call.
+        `reducers_of` names the reducers that a workflow without a graph may call, `old_repeats`
+        the delegated actions that are answered from the record or not at all.
         """
         self._store = store
         self._admission = admission
         self._router = router
+        self._old_repeats = old_repeats
         self._on_aborted = on_aborted
         self._on_rolled_back = on_rolled_back
         self._rollbacks = Rollbacks(store, router, reducers_of)
@@ -104,6 +111,7 @@ class ActionExecutor:
 
         Raises:
             AlreadyExistsError: when the id was used for another content.
+            OutcomeUnknownError: for a task so old that its record may have been removed.
             OnexError: as ActionAdmission.admit, and what the target raised.
         """
         content = content_hash(request.action)
@@ -219,6 +227,8 @@ class ActionExecutor:
         call: CallContext,
     ) -> Response:
         action = request.action
+        if self._old_repeats.includes(issued_us(action)):
+            raise self._old_repeats.refusal(f"action {action.action_id}", issued_us(action))
         node = self._router.resolve(action.target_node)
         state, _ = await read_state(self._store, request.workflow_id)
         refuse_ended(state)
@@ -325,11 +335,18 @@ def _complete_ids(action: action_pb2.ModelAction) -> CallContext:
     return call
 
 
+def _first_sent(action: action_pb2.ModelAction) -> int:
+    """Return when an action was first sent if that is no longer now; else 0, as of a first one."""
+    issued = issued_us(action)
+    return issued if issued < wall_clock_us() - _FRESH_US else 0
+
+
 def _under_lease(call: CallContext, request: Request, basis: int) -> CallContext:
     action = request.action
     return replace(
         call,
         action_id=action.action_id,
+        issued_us=_first_sent(action),
         workflow_id=request.workflow_id,
         epoch=basis,
         lease=LeaseClaim(request.workflow_id, action.lease_id, request.fence, request.lease_token),

@@ -21,6 +21,11 @@ Request = orchestrator_pb2.ExecuteActionRequest
 Response = orchestrator_pb2.ExecuteActionResponse
 
 
+def issued_us(action: action_pb2.ModelAction) -> int:
+    """Return when the holder issued an action; what is before the epoch counts as at its start."""
+    return max(1, action.issued_at.ToMicroseconds())
+
+
 def record_of(request: Request, grant: LeaseGrant, content: bytes) -> ActionRecord:
     """The entry of an admitted action; `content` is its content_hash."""
     action = request.action

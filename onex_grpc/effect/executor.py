@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from onex_grpc.effect.custom_target import CustomOperations
     from onex_grpc.effect.target import Plan
     from onex_grpc.effect.targets import EffectTargets
+    from onex_grpc.store.old_repeats import OldRepeats
     from onex_grpc.store.protocol import Store
 
 _OUTSIDE: Final = frozenset({"database", "custom"})
@@ -39,6 +40,8 @@ class EffectExecutor:
         operations: the node's own operations.
         store: the node's own store: fences, and outcomes that targets do not keep.
         telemetry: records a span for each effect.
+        old_repeats: effects that are answered from the record or not at all, harmless ones and
+            those whose targets keep their keys for good aside.
     """
 
     def __init__(
@@ -47,11 +50,13 @@ class EffectExecutor:
         operations: CustomOperations,
         store: Store,
         telemetry: Telemetry,
+        old_repeats: OldRepeats,
     ) -> None:
         self._targets = targets
         self._operations = operations
         self._fences = Fences(store)
         self._outcomes = Outcomes(store)
+        self._old_repeats = old_repeats
         self._joining = Joining()
         self._telemetry = telemetry
 
@@ -64,7 +69,8 @@ class EffectExecutor:
             TargetNotFoundError: for a target that the settings lack.
             OperationRefusedError: for an operation that the target does not allow.
             DeadlineExceededError: when the time ran out and a repeat is harmless.
-            OutcomeUnknownError: when it was interrupted on its way and must not be repeated.
+            OutcomeUnknownError: when it was interrupted on its way and must not be repeated; for a
+                repeat so late that its record may have been removed.
         """
         call = current_call()
         config = contract.io_operation_config
@@ -159,9 +165,19 @@ class EffectExecutor:
         known = await self._outcomes.find(request)
         if known is not None:
             return known
+        if not attempts.harmless:
+            self._refuse_old(request)
         outcome = await (self._once(request, attempts) if attempts.only_once else attempts.run())
         # Shielded: what was done is recorded, even if nobody waits for it any more.
         return await asyncio.shield(self._outcomes.record(request, outcome))
+
+    def _refuse_old(self, request: EffectRequest) -> None:
+        call = current_call()
+        # An operator who redrives an intent has looked at the target.
+        if call is None or request.redrives or not self._old_repeats.includes(call.issued_us):
+            return
+        what = f"the effect at target {request.target!r} under idempotency_key {request.key!r}"
+        raise self._old_repeats.refusal(what, call.issued_us)
 
     async def _once(self, request: EffectRequest, attempts: Attempts) -> Outcome:
         # Noted before it begins: whoever comes after a crash must not begin again.

@@ -43,6 +43,11 @@ class Attempts:
         return (begun or self._may_be_done) and self._plan.repeat in _SEEN_BY_CALLERS
 
     @property
+    def harmless(self) -> bool:
+        """Done twice, the effect leaves the same result."""
+        return self._plan.repeat is Repeat.HARMLESS
+
+    @property
     def only_once(self) -> bool:
         """Whether nothing but one attempt may ever be made."""
         return self._plan.repeat is Repeat.NEVER

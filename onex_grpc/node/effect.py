@@ -35,7 +35,9 @@ from onex_grpc.rpc import CallRuntime, Mesh
 from onex_grpc.rpc.limits import MessageLimit
 from onex_grpc.rpc.passage import is_asked_for
 from onex_grpc.rpc.status import error_detail
+from onex_grpc.store.old_repeats import OldRepeats
 from onex_grpc.store.protocol import Store
+from onex_grpc.store.retention import Retention
 from onex_grpc.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -68,12 +70,18 @@ class NodeEffect(Node):
         self._message_bytes = limit.size
         self._mesh = container.get_service(Mesh)
         self._telemetry = container.get_service(Telemetry)
+        kept = container.has_service(Retention)
+        retention = container.get_service(Retention) if kept else Retention()
         custom = CustomOperations()
         self.register_operations(custom)
         self._custom = custom
         self.targets = EffectTargets(self._settings.targets, self._mesh, custom)
         self._executor = EffectExecutor(
-            self.targets, custom, container.get_service(Store), self._telemetry
+            self.targets,
+            custom,
+            container.get_service(Store),
+            self._telemetry,
+            OldRepeats(retention.outcomes_us, "outcomes"),
         )
         self._streams = EffectStreams(
             self.targets, custom, container.get_service(Store), self._telemetry

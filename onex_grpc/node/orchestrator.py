@@ -29,7 +29,9 @@ from onex_grpc.registry import Registry
 from onex_grpc.rpc.calls import CallRuntime
 from onex_grpc.rpc.client import Mesh
 from onex_grpc.rpc.limits import CallLimit, MessageLimit
+from onex_grpc.store.old_repeats import OldRepeats
 from onex_grpc.store.protocol import Store
+from onex_grpc.store.retention import Retention
 from onex_grpc.telemetry import NO_TELEMETRY, Telemetry
 from onex_grpc.workflow.engine import WorkflowEngine
 from onex_grpc.workflow.handlers import WorkflowHandlers
@@ -66,6 +68,8 @@ class NodeOrchestrator(Node):
         self._store = container.get_service(Store)
         limited = container.has_service(MessageLimit)
         limit = container.get_service(MessageLimit) if limited else MessageLimit()
+        kept = container.has_service(Retention)
+        self._retention = container.get_service(Retention) if kept else Retention()
         self.registry = Registry(self._store, settings.ttl, limit.size)
         self._leases = LeaseServicer(self._store, key, settings)
         self._keeper = LeaseKeeper(self._store, lambda grant: sign_token(key, grant, time.time()))
@@ -90,6 +94,7 @@ class NodeOrchestrator(Node):
             self._store,
             admission,
             router,
+            old_repeats=OldRepeats(self._retention.actions_us, "actions"),
             reducers_of=self.engine.reducers_of,
             on_aborted=self.engine.abandon,
             on_rolled_back=self.engine.rolled_back,

@@ -21,7 +21,9 @@ from onex_grpc.reducer.rules import ReducerRules
 from onex_grpc.rpc.calls import CallRuntime
 from onex_grpc.rpc.limits import MessageLimit
 from onex_grpc.store.history_message import entry_message, stream_history
+from onex_grpc.store.old_repeats import OldRepeats
 from onex_grpc.store.protocol import Store
+from onex_grpc.store.retention import Retention
 from onex_grpc.telemetry import NO_TELEMETRY, Telemetry
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ class NodeReducer(Node, ABC, Generic[S]):
         self._store = container.get_service(Store)
         observed = container.has_service(Telemetry)
         limited = container.has_service(MessageLimit)
+        kept = container.has_service(Retention)
+        retention = container.get_service(Retention) if kept else Retention()
         self.rules: Final = ReducerRules(
             node=self.name,
             state_type=self.state_type,
@@ -87,6 +91,7 @@ class NodeReducer(Node, ABC, Generic[S]):
             self._store,
             container.get_service(Telemetry) if observed else NO_TELEMETRY,
             (container.get_service(MessageLimit) if limited else MessageLimit()).size,
+            OldRepeats(retention.actions_us, "actions"),
         )
 
     @abstractmethod
@@ -122,6 +127,7 @@ class NodeReducer(Node, ABC, Generic[S]):
             ContractValidationError: an unknown action or a wrong payload.
             TransitionError, GuardRejectedError: the state does not allow the action.
             AlreadyExistsError: the action id was used with other content.
+            OutcomeUnknownError: a repeat so late that its record may have been removed.
             StateConsistencyError: the transition ended in a state that it must not.
         """
         return await self._engine.reduce(contract)

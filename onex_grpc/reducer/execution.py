@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from onex.v1 import intent_pb2
     from onex_grpc.context import CallContext
     from onex_grpc.reducer.rules import ReducerRules
+    from onex_grpc.store.old_repeats import OldRepeats
     from onex_grpc.store.protocol import StateStore
     from onex_grpc.telemetry import Span, Telemetry
 
@@ -55,7 +56,12 @@ class ReductionEngine(Generic[S]):
     """Applies actions to the entities of one reducer, one at a time a key."""
 
     def __init__(
-        self, rules: ReducerRules[S], store: StateStore, telemetry: Telemetry, largest: int
+        self,
+        rules: ReducerRules[S],
+        store: StateStore,
+        telemetry: Telemetry,
+        largest: int,
+        old_repeats: OldRepeats,
     ) -> None:
         """Applies nothing yet.
 
@@ -64,11 +70,13 @@ class ReductionEngine(Generic[S]):
             store: of states, intents and actions.
             telemetry: where the spans of intents go.
             largest: the limit of one message, in bytes, within which an answer must stay.
+            old_repeats: actions that are answered from the record or not at all.
         """
         self._rules = rules
         self._store = store
         self._telemetry = telemetry
         self._largest = largest
+        self._old_repeats = old_repeats
         self._locks = KeyLocks()
         self._cache: StateCache[S] = StateCache()
 
@@ -79,16 +87,22 @@ class ReductionEngine(Generic[S]):
 
         Raises:
             AlreadyExistsError: the action id was used with other content.
+            OutcomeUnknownError: a repeat so late that its record may have been removed.
             ContractValidationError: an unknown action or a wrong payload.
             TransitionError, GuardRejectedError: the state does not allow the action.
             ResourceExhaustedError: the new state, or what is said of it, is larger than a message.
             StateConsistencyError: the transition ended where it must not; damaged bytes.
             StaleFenceError, LeaseValidationError: the caller's lease is not the newest.
         """
-        contract = _settled(contract)
+        call = current_call()
+        contract = _settled(contract, call)
         content = reduction_hash(contract)
         key = self._key(contract.reduction_config.state_key)
+        # The header alone tells of a repeat; an author's issued_at may be as old as its data.
+        issued_us = call.issued_us if call is not None else 0
         async with self._locks.hold(key):
+            if self._old_repeats.includes(issued_us):
+                return await self._recorded(contract, content, issued_us)
             for _ in range(_RUNS):
                 try:
                     return await self._run(key, contract, content)
@@ -113,6 +127,15 @@ class ReductionEngine(Generic[S]):
             return ()
         output = reducer_pb2.ModelReducerOutput.FromString(recorded.reply)
         return [intent.intent_id for intent in output.intents]
+
+    async def _recorded(
+        self, contract: reducer_pb2.ModelContractReducer, content: bytes, issued_us: int
+    ) -> reducer_pb2.ModelReducerOutput:
+        action_id = contract.action_id
+        recorded = await self._store.find_action(self._rules.node, action_id)
+        if recorded is None:
+            raise self._old_repeats.refusal(f"action {action_id}", issued_us)
+        return _reply(recorded, contract, content)
 
     async def _run(
         self, key: str, contract: reducer_pb2.ModelContractReducer, content: bytes
@@ -215,16 +238,18 @@ class ReductionEngine(Generic[S]):
         return f"{self._rules.node}/{state_key}"
 
 
-def _settled(contract: reducer_pb2.ModelContractReducer) -> reducer_pb2.ModelContractReducer:
+def _settled(
+    contract: reducer_pb2.ModelContractReducer, call: CallContext | None
+) -> reducer_pb2.ModelContractReducer:
     """A copy with the action's id and time filled in, the same for every run of its transition."""
-    call = current_call()
     settled = reducer_pb2.ModelContractReducer()
     settled.CopyFrom(contract)
     if call is not None:
         settled.action_id = settled.action_id or call.action_id
         settled.correlation_id = settled.correlation_id or call.correlation_id
     if not settled.HasField("issued_at"):
-        settled.issued_at.FromNanoseconds(time.time_ns())
+        issued_us = call.issued_us if call is not None else 0
+        settled.issued_at.FromNanoseconds(issued_us * 1000 or time.time_ns())
     if not settled.action_id:
         settled.action_id = new_id(settled.issued_at.ToMicroseconds())
     return settled

@@ -193,6 +193,9 @@ class Outgoing:
     def _merge(self, fields: Headers, given: Sequence[tuple[str, str | bytes]]) -> Headers:
         headers.check(tuple(given))
         own = {name for name, _ in given}
+        if headers.ACTION_ID in own:
+            # Another action, which was not issued when that of the call was.
+            own.add(headers.ISSUED_AT)
         merged = [field for field in fields if field[0] not in own] + list(given)
         said = headers.parse(tuple(merged))
         self.correlation_id = said.correlation_id or self.correlation_id

@@ -87,6 +87,7 @@ class Passage:
             said.workflow_id,
             said.tracestate,
             said.baggage,
+            said.issued_us,
         )
         enter_call(call)
         if span.recording:

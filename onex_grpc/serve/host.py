@@ -35,6 +35,7 @@ from onex_grpc.serve.issuer import ISSUER, LeaseIssuer
 from onex_grpc.serve.node_service import NodeServicer
 from onex_grpc.store.opening import open_store
 from onex_grpc.store.protocol import Store
+from onex_grpc.store.retention import Retention
 from onex_grpc.store.traced import traced
 from onex_grpc.telemetry import Telemetry
 
@@ -122,7 +123,9 @@ class NodeHost:
             container.register(CallLimit, CallLimit(settings.limits.concurrent_calls))
             if kind in _WITH_STORE:
                 address = settings.store or _store_file(settings.state, runtime.node)
-                keeper = Housekeeper(settings.retention.rules())
+                retention = settings.retention.rules()
+                container.register(Retention, retention)
+                keeper = Housekeeper(retention)
                 store = await open_store(
                     address,
                     owner=runtime.node,
