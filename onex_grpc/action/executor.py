@@ -46,14 +46,16 @@ from onex_grpc.store.model import (
     Replayed,
     Rollback,
 )
+from onex_grpc.store.old_repeats import OldRepeats
+from onex_grpc.store.retention import DEFAULT_RETENTION
 
 if TYPE_CHECKING:
     from onex_grpc.action.admission import ActionAdmission
     from onex_grpc.action.routing import Router
     from onex_grpc.action.undone import ReducersOf
     from onex_grpc.store.model import RecordedAction
-    from onex_grpc.store.old_repeats import OldRepeats
     from onex_grpc.store.protocol import Store
+    from onex_grpc.store.retention import Retention
 
 _FRESH_US: Final = 60 * 1_000_000
 OnChanged = Callable[[str], None]
@@ -81,20 +83,20 @@ class ActionExecutor:
         admission: ActionAdmission,
         router: Router,
         *,
-        old_repeats: OldRepeats,
+        retention: Retention = DEFAULT_RETENTION,
         reducers_of: ReducersOf = lambda contract: (),
         on_aborted: OnChanged = lambda workflow_id: None,
         on_rolled_back: OnChanged = lambda workflow_id: None,
     ) -> None:
         """Takes who is told of each workflow that an action has ended, or rolled back.
 
-        `reducers_of` names the reducers that a workflow without a graph may call, `old_repeats`
-        the delegated actions that are answered from the record or not at all.
+        `reducers_of` names the reducers that a workflow without a graph may call, `retention` is
+        how long the store keeps the record of an action.
         """
         self._store = store
         self._admission = admission
         self._router = router
-        self._old_repeats = old_repeats
+        self._old_repeats = OldRepeats(retention.actions_us, "actions")
         self._on_aborted = on_aborted
         self._on_rolled_back = on_rolled_back
         self._rollbacks = Rollbacks(store, router, reducers_of)

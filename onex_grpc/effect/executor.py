@@ -19,14 +19,16 @@ from onex_grpc.effect.target import Outcome
 from onex_grpc.errors import DeadlineExceededError, OnexError, OutcomeUnknownError
 from onex_grpc.intent.redrive import current_redrive
 from onex_grpc.rpc.detail import reason_of
+from onex_grpc.store.old_repeats import OldRepeats
+from onex_grpc.store.retention import DEFAULT_RETENTION
 from onex_grpc.telemetry import Span, SpanKind, Telemetry
 
 if TYPE_CHECKING:
     from onex_grpc.effect.custom_target import CustomOperations
     from onex_grpc.effect.target import Plan
     from onex_grpc.effect.targets import EffectTargets
-    from onex_grpc.store.old_repeats import OldRepeats
     from onex_grpc.store.protocol import Store
+    from onex_grpc.store.retention import Retention
 
 _OUTSIDE: Final = frozenset({"database", "custom"})
 """Operations that are calls of another system; the others are the node's own work."""
@@ -40,8 +42,7 @@ class EffectExecutor:
         operations: the node's own operations.
         store: the node's own store: fences, and outcomes that targets do not keep.
         telemetry: records a span for each effect.
-        old_repeats: effects that are answered from the record or not at all, harmless ones and
-            those whose targets keep their keys for good aside.
+        retention: how long the store keeps an outcome.
     """
 
     def __init__(
@@ -50,13 +51,13 @@ class EffectExecutor:
         operations: CustomOperations,
         store: Store,
         telemetry: Telemetry,
-        old_repeats: OldRepeats,
+        retention: Retention = DEFAULT_RETENTION,
     ) -> None:
         self._targets = targets
         self._operations = operations
         self._fences = Fences(store)
         self._outcomes = Outcomes(store)
-        self._old_repeats = old_repeats
+        self._old_repeats = OldRepeats(retention.outcomes_us, "outcomes")
         self._joining = Joining()
         self._telemetry = telemetry
 

@@ -9,11 +9,14 @@ from onex.v1 import event_pb2, event_pb2_grpc
 from onex_grpc.context import current_call
 from onex_grpc.errors import NodeUnavailableError
 from onex_grpc.store.model import NewEvent, StoredEvent
+from onex_grpc.store.old_repeats import OldRepeats
+from onex_grpc.store.retention import DEFAULT_RETENTION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from onex_grpc.store.protocol import EventStore
+    from onex_grpc.store.retention import Retention
 
 _PAGE: Final = 256
 
@@ -24,12 +27,17 @@ class EventBus(event_pb2_grpc.EventBusServiceServicer):
     Args:
         store: that of the node, which keeps the log.
         draining: returns when the node stops, so that subscriptions end.
+        retention: how long the store keeps an event.
     """
 
     def __init__(
-        self, store: EventStore, draining: Callable[[], Awaitable[object]] | None = None
+        self,
+        store: EventStore,
+        draining: Callable[[], Awaitable[object]] | None = None,
+        retention: Retention = DEFAULT_RETENTION,
     ) -> None:
         self._store = store
+        self._old_repeats = OldRepeats(retention.events_us, "events")
         self._draining = draining or asyncio.Event().wait
 
     async def Publish(
@@ -39,14 +47,22 @@ class EventBus(event_pb2_grpc.EventBusServiceServicer):
 
         Raises:
             AlreadyExistsError: when the event_id is that of another content.
+            OutcomeUnknownError: for a repeat so late that the event may have been removed.
         """
         event = request.event
         call = current_call()
+        if call is not None and self._old_repeats.includes(call.issued_us):
+            await self._refuse_unknown(event, call.issued_us)
         if not event.correlation_id and call is not None:
             event.correlation_id = call.correlation_id
         payload = event.SerializeToString(deterministic=True)
         stored = await self._store.publish_event(NewEvent(event.topic, event.event_id, payload))
         return event_pb2.PublishResponse(sequence=stored.sequence)
+
+    async def _refuse_unknown(self, event: event_pb2.Event, issued_us: int) -> None:
+        if await self._store.find_event(event.topic, event.event_id) is None:
+            what = f"event {event.event_id} of topic {event.topic}"
+            raise self._old_repeats.refusal(what, issued_us)
 
     async def Subscribe(
         self, request: event_pb2.SubscribeRequest, context: object

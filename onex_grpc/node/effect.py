@@ -35,9 +35,8 @@ from onex_grpc.rpc import CallRuntime, Mesh
 from onex_grpc.rpc.limits import MessageLimit
 from onex_grpc.rpc.passage import is_asked_for
 from onex_grpc.rpc.status import error_detail
-from onex_grpc.store.old_repeats import OldRepeats
 from onex_grpc.store.protocol import Store
-from onex_grpc.store.retention import Retention
+from onex_grpc.store.retention import DEFAULT_RETENTION, Retention
 from onex_grpc.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class NodeEffect(Node):
         self._mesh = container.get_service(Mesh)
         self._telemetry = container.get_service(Telemetry)
         kept = container.has_service(Retention)
-        retention = container.get_service(Retention) if kept else Retention()
+        retention = container.get_service(Retention) if kept else DEFAULT_RETENTION
         custom = CustomOperations()
         self.register_operations(custom)
         self._custom = custom
@@ -81,7 +80,7 @@ class NodeEffect(Node):
             custom,
             container.get_service(Store),
             self._telemetry,
-            OldRepeats(retention.outcomes_us, "outcomes"),
+            retention,
         )
         self._streams = EffectStreams(
             self.targets, custom, container.get_service(Store), self._telemetry

@@ -29,9 +29,8 @@ from onex_grpc.registry import Registry
 from onex_grpc.rpc.calls import CallRuntime
 from onex_grpc.rpc.client import Mesh
 from onex_grpc.rpc.limits import CallLimit, MessageLimit
-from onex_grpc.store.old_repeats import OldRepeats
 from onex_grpc.store.protocol import Store
-from onex_grpc.store.retention import Retention
+from onex_grpc.store.retention import DEFAULT_RETENTION, Retention
 from onex_grpc.telemetry import NO_TELEMETRY, Telemetry
 from onex_grpc.workflow.engine import WorkflowEngine
 from onex_grpc.workflow.handlers import WorkflowHandlers
@@ -69,7 +68,7 @@ class NodeOrchestrator(Node):
         limited = container.has_service(MessageLimit)
         limit = container.get_service(MessageLimit) if limited else MessageLimit()
         kept = container.has_service(Retention)
-        self._retention = container.get_service(Retention) if kept else Retention()
+        self._retention = container.get_service(Retention) if kept else DEFAULT_RETENTION
         self.registry = Registry(self._store, settings.ttl, limit.size)
         self._leases = LeaseServicer(self._store, key, settings)
         self._keeper = LeaseKeeper(self._store, lambda grant: sign_token(key, grant, time.time()))
@@ -94,7 +93,7 @@ class NodeOrchestrator(Node):
             self._store,
             admission,
             router,
-            old_repeats=OldRepeats(self._retention.actions_us, "actions"),
+            retention=self._retention,
             reducers_of=self.engine.reducers_of,
             on_aborted=self.engine.abandon,
             on_rolled_back=self.engine.rolled_back,
@@ -135,7 +134,7 @@ class NodeOrchestrator(Node):
         served = self.container.has_service(CallRuntime)
         runtime = self.container.get_service(CallRuntime) if served else None
         draining = None if runtime is None else runtime.until_draining
-        events = EventBus(self._store, draining)
+        events = EventBus(self._store, draining, self._retention)
         registry = self.registry.servicer(
             draining, nullcontext if runtime is None else runtime.stand
         )

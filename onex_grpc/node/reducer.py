@@ -21,9 +21,8 @@ from onex_grpc.reducer.rules import ReducerRules
 from onex_grpc.rpc.calls import CallRuntime
 from onex_grpc.rpc.limits import MessageLimit
 from onex_grpc.store.history_message import entry_message, stream_history
-from onex_grpc.store.old_repeats import OldRepeats
 from onex_grpc.store.protocol import Store
-from onex_grpc.store.retention import Retention
+from onex_grpc.store.retention import DEFAULT_RETENTION, Retention
 from onex_grpc.telemetry import NO_TELEMETRY, Telemetry
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class NodeReducer(Node, ABC, Generic[S]):
         observed = container.has_service(Telemetry)
         limited = container.has_service(MessageLimit)
         kept = container.has_service(Retention)
-        retention = container.get_service(Retention) if kept else Retention()
+        retention = container.get_service(Retention) if kept else DEFAULT_RETENTION
         self.rules: Final = ReducerRules(
             node=self.name,
             state_type=self.state_type,
@@ -91,7 +90,7 @@ class NodeReducer(Node, ABC, Generic[S]):
             self._store,
             container.get_service(Telemetry) if observed else NO_TELEMETRY,
             (container.get_service(MessageLimit) if limited else MessageLimit()).size,
-            OldRepeats(retention.actions_us, "actions"),
+            retention,
         )
 
     @abstractmethod

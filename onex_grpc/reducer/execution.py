@@ -25,6 +25,8 @@ from onex_grpc.reducer.model import ReducerAction, Reduction
 from onex_grpc.reducer.responses import check_answer, recorded_responses
 from onex_grpc.store.keys import new_id
 from onex_grpc.store.model import ActionRecord, Commit, Exact, Guard, RecordedAction, Replayed
+from onex_grpc.store.old_repeats import OldRepeats
+from onex_grpc.store.retention import DEFAULT_RETENTION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from onex.v1 import intent_pb2
     from onex_grpc.context import CallContext
     from onex_grpc.reducer.rules import ReducerRules
-    from onex_grpc.store.old_repeats import OldRepeats
     from onex_grpc.store.protocol import StateStore
+    from onex_grpc.store.retention import Retention
     from onex_grpc.telemetry import Span, Telemetry
 
 S = TypeVar("S", bound=Message)
@@ -61,7 +63,7 @@ class ReductionEngine(Generic[S]):
         store: StateStore,
         telemetry: Telemetry,
         largest: int,
-        old_repeats: OldRepeats,
+        retention: Retention = DEFAULT_RETENTION,
     ) -> None:
         """Applies nothing yet.
 
@@ -70,13 +72,13 @@ class ReductionEngine(Generic[S]):
             store: of states, intents and actions.
             telemetry: where the spans of intents go.
             largest: the limit of one message, in bytes, within which an answer must stay.
-            old_repeats: actions that are answered from the record or not at all.
+            retention: how long the store keeps the record of an action.
         """
         self._rules = rules
         self._store = store
         self._telemetry = telemetry
         self._largest = largest
-        self._old_repeats = old_repeats
+        self._old_repeats = OldRepeats(retention.actions_us, "actions")
         self._locks = KeyLocks()
         self._cache: StateCache[S] = StateCache()
 

@@ -271,6 +271,10 @@ class EventStore(Protocol):
         """
         ...
 
+    async def find_event(self, topic: str, event_id: str) -> StoredEvent | None:
+        """The event of an id."""
+        ...
+
     async def read_events(self, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
         """Events of a topic by sequence."""
         ...

@@ -36,6 +36,10 @@ class Retention:
     outcomes_us: int = 30 * _DAY_US
 
 
+DEFAULT_RETENTION: Final = Retention()
+"""That of nodes without settings."""
+
+
 @dataclass(frozen=True, slots=True)
 class PurgePosition:
     """How far a sweep has come: what lies up to here needs no second look in it."""

@@ -17,9 +17,7 @@ from onex_grpc.effect import (
     TargetSettings,
 )
 from onex_grpc.rpc import Mesh
-from onex_grpc.store.old_repeats import OldRepeats
 from onex_grpc.store.opening import open_store
-from onex_grpc.store.retention import Retention
 from onex_grpc.telemetry import NO_TELEMETRY
 
 if TYPE_CHECKING:
@@ -142,8 +140,7 @@ async def executing(
     opened = EffectTargets(targets, mesh or Mesh({}), custom)
     try:
         await opened.open()
-        old_repeats = OldRepeats(Retention().outcomes_us, "outcomes")
-        yield EffectExecutor(opened, custom, store, NO_TELEMETRY, old_repeats)
+        yield EffectExecutor(opened, custom, store, NO_TELEMETRY)
     finally:
         await opened.close()
         await store.close()

@@ -73,6 +73,7 @@ CALLS: dict[str, Callable[[Store, str], Awaitable[object]]] = {
     "cancel": lambda s, t: s.cancel_intents([t]),
     "publish": lambda s, t: s.publish_event(NewEvent("t", t, b"")),
     "events": lambda s, t: s.read_events(t, 0, 1),
+    "event": lambda s, t: s.find_event("t", t),
     "head": lambda s, t: s.event_head(t),
     "outcome": lambda s, t: s.find_outcome(t),
     "record": lambda s, t: s.record_outcome(t, IdempotencyRecord(b"", b"")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onex_grpc.errors import AlreadyExistsError
 from onex_grpc.store.event_content import same_event
@@ -10,6 +10,10 @@ from onex_grpc.store.model import NewEvent, StoredEvent
 
 if TYPE_CHECKING:
     from onex_grpc.store.postgres.transaction import Transaction
+
+SELECT_EVENT: Final = (
+    "SELECT seq, payload, published_us FROM event WHERE topic = %s AND event_id = %s"
+)
 
 
 def publish(tx: Transaction, event: NewEvent) -> StoredEvent:
@@ -21,10 +25,7 @@ def publish(tx: Transaction, event: NewEvent) -> StoredEvent:
     # Sequences are taken in one order and become visible in another: a reader that has seen a later
     # event would never see an earlier one. So whoever takes one keeps the others out until then.
     tx.lock("event")
-    row = tx.row(
-        "SELECT seq, payload, published_us FROM event WHERE topic = %s AND event_id = %s",
-        (event.topic, event.event_id),
-    )
+    row = tx.row(SELECT_EVENT, (event.topic, event.event_id))
     if row is not None:
         known = StoredEvent(*row)
         if not same_event(known.payload, event.payload):

@@ -16,6 +16,7 @@ from onex_grpc.store.model import (
     StoredIntent,
 )
 from onex_grpc.store.postgres.actions import SELECT_ACTION
+from onex_grpc.store.postgres.events import SELECT_EVENT
 from onex_grpc.store.postgres.known import SELECT_LEASE, lease_of
 from onex_grpc.store.postgres.leases import SELECT_VERSION
 from onex_grpc.store.postgres.outcomes import SELECT_OUTCOME
@@ -109,6 +110,12 @@ def intents(session: Session, state: IntentState, after: int, limit: int) -> Seq
     return [
         StoredIntent(seq, payload, state, attempts, error) for seq, payload, attempts, error in rows
     ]
+
+
+def event(session: Session, topic: str, event_id: str) -> StoredEvent | None:
+    """The event of an id."""
+    row = session.row(SELECT_EVENT, (topic, event_id))
+    return None if row is None else StoredEvent(*row)
 
 
 def events(session: Session, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:

@@ -373,6 +373,10 @@ class PostgresStore(Replicas):
         check_event(event)
         return await self._write(_EVENTS, lambda tx: events.publish(tx, event))
 
+    async def find_event(self, topic: str, event_id: str) -> StoredEvent | None:
+        check_names(topic=topic, event_id=event_id)
+        return await self._reader.read(lambda c: queries.event(c, topic, event_id))
+
     async def read_events(self, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
         check_names(topic=topic)
         check_numbers(after=after, limit=limit)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onex_grpc.store.event_content import check_repeat
 from onex_grpc.store.model import NewEvent, StoredEvent
 
 if TYPE_CHECKING:
     from onex_grpc.store.sqlite.transaction import Transaction
+
+SELECT_EVENT: Final = (
+    "SELECT seq, payload, published_us FROM event WHERE topic = ? AND event_id = ?"
+)
 
 
 def publish(tx: Transaction, event: NewEvent) -> StoredEvent:
@@ -17,10 +21,7 @@ def publish(tx: Transaction, event: NewEvent) -> StoredEvent:
     Raises:
         AlreadyExistsError: its id is known in the topic with another payload.
     """
-    row = tx.execute(
-        "SELECT seq, payload, published_us FROM event WHERE topic = ? AND event_id = ?",
-        (event.topic, event.event_id),
-    ).fetchone()
+    row = tx.execute(SELECT_EVENT, (event.topic, event.event_id)).fetchone()
     if row is not None:
         known = StoredEvent(*row)
         check_repeat(known, event)

@@ -17,6 +17,7 @@ from onex_grpc.store.model import (
     StoredIntent,
 )
 from onex_grpc.store.sqlite.actions import SELECT_ACTION
+from onex_grpc.store.sqlite.events import SELECT_EVENT
 from onex_grpc.store.sqlite.leases import SELECT_LEASE, SELECT_VERSION
 from onex_grpc.store.sqlite.outcomes import SELECT_OUTCOME
 
@@ -110,6 +111,12 @@ def intents(
 
 def _each(state: IntentState, statement: str) -> str:
     return " UNION ALL ".join(statement.format(condition) for condition in CONDITIONS[state])
+
+
+def event(connection: apsw.Connection, topic: str, event_id: str) -> StoredEvent | None:
+    """The event of an id."""
+    row = connection.execute(SELECT_EVENT, (topic, event_id)).fetchone()
+    return None if row is None else StoredEvent(*row)
 
 
 def events(
