@@ -177,7 +177,8 @@ class EffectExecutor:
         # An operator who redrives an intent has looked at the target.
         if call is None or request.redrives or not self._old_repeats.includes(call.issued_us):
             return
-        what = f"the effect at target {request.target!r} under idempotency_key {request.key!r}"
+        place = request.target or request.operation.custom.TypeName()
+        what = f"the effect {place!r} under idempotency_key {request.key!r}"
         raise self._old_repeats.refusal(what, call.issued_us)
 
     async def _once(self, request: EffectRequest, attempts: Attempts) -> Outcome:

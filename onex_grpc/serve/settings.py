@@ -71,8 +71,8 @@ class LimitSettings(_Section, frozen=True, kw_only=True):
 class RetentionSettings(_Section, frozen=True, kw_only=True):
     """How long a store keeps what is over, in seconds; 0 is for ever.
 
-    Actions and outcomes must outlive the longest workflow that may repeat them: a repeat that finds
-    no record is carried out again.
+    Actions and outcomes must outlive the longest outage after which they may be repeated: a repeat
+    that finds no record, and says that it is older than that, is refused.
 
     Attributes:
         intents: from the end of a completed or cancelled intent on; dead ones stay.

@@ -8,7 +8,7 @@ from typing import Final
 from onex_grpc.errors import OutcomeUnknownError
 from onex_grpc.store.clock import wall_clock_us
 
-_MARGIN_US: Final = 86_400 * 1_000_000
+_DAY_US: Final = 86_400 * 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -24,7 +24,7 @@ class OldRepeats:
         """Takes how long records stay, and the name of the setting that says so."""
         self._retention_us = retention_us
         self._setting = setting
-        self._oldest_us = max(retention_us - _MARGIN_US, retention_us // 2)
+        self._oldest_us = max(retention_us - _DAY_US, retention_us // 2)
 
     def includes(self, issued_us: int) -> bool:
         """Return True for a repeat of a first sending too long ago; 0 is a first sending itself."""
@@ -39,13 +39,15 @@ class OldRepeats:
         """
         sent = (_EPOCH + timedelta(microseconds=issued_us)).isoformat(timespec="seconds")
         return OutcomeUnknownError(
-            f"{what} was first sent {_days(wall_clock_us() - issued_us)} ago, at {sent}, and is not"
-            f" on record, where such records stay for {_days(self._retention_us)}"
-            f" ([retention] {self._setting}): it may have been carried out, so it was not repeated;"
-            " look at what it was to change, and where that is missing send it as a new action",
+            f"{what} was first sent {_age(wall_clock_us() - issued_us)} ago, at {sent}, and is not"
+            f" on record; records stay for {_age(self._retention_us)} ([retention]"
+            f" {self._setting}), less a margin for clocks that differ, so it may have been carried"
+            " out and was not repeated; look at what it was to change, and where that is missing"
+            " send it as a new action",
             context={"issued_at": sent},
         )
 
 
-def _days(us: int) -> timedelta:
-    return timedelta(seconds=us // 1_000_000)
+def _age(us: int) -> str:
+    days = us / _DAY_US
+    return f"{round(days, 1):g} days" if days >= 2 else f"{us / 1e6:g} s"

@@ -14,10 +14,11 @@ FOREVER_US: Final = 2**62
 class Retention:
     """Ages in microseconds by the store's clock, after which things are removed.
 
-    Actions and outcomes must outlive the longest workflow that may repeat them: a repeat that finds
-    no record is carried out again. What is unfinished or dead, checkpoints, the newest version of
-    each state, the actions and pending steps of open workflows and the beginnings of all stay in
-    any case. Pending steps of workflows that have ended, or are unknown, go whatever their age.
+    Actions and outcomes must outlive the longest outage after which they may be repeated: a repeat
+    that finds no record, and says that it is older than that, is refused (OldRepeats). What is
+    unfinished or dead, checkpoints, the newest version of each state, the actions and pending steps
+    of open workflows and the beginnings of all stay in any case. Pending steps of workflows that
+    have ended, or are unknown, go whatever their age.
 
     Attributes:
         intents_us: from the end of a completed or cancelled intent on.

@@ -257,7 +257,9 @@ class ModelAction(_message.Message):
 
     @_builtins.property
     def issued_at(self) -> _timestamp_pb2.Timestamp:
-        """issued_at is when the holder issued the action."""
+        """issued_at is when the holder issued the action, the same in each repeat. OUTCOME_UNKNOWN, and nothing is done: a
+        DELEGATE_TASK without a record was issued so long ago that the record may have been removed.
+        """
 
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:

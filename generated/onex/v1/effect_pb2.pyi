@@ -60,7 +60,8 @@ class IoOperationConfig(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """idempotency_key names this effect for all time: with the same key it happens once where the target stores the
-    key, and the recorded result is returned. 1 to 200 visible ASCII characters.
+    key, and the recorded result is returned. 1 to 200 visible ASCII characters. OUTCOME_UNKNOWN, and nothing is done:
+    the header onex-issued-at says that it is a repeat so old that its record may have been removed.
     """
     @_builtins.property
     def operation(self) -> _operation_pb2.EffectOperation:

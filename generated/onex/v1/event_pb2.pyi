@@ -34,7 +34,8 @@ class Event(_message.Message):
     PUBLISHED_AT_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """event_id is 1 to 200 visible ASCII characters, unique in its topic: published again with the same content, nothing
-    is added. The correlation_id is not content.
+    is added. The correlation_id is not content. OUTCOME_UNKNOWN, and nothing is added: the header onex-issued-at says
+    that it is a repeat so old that the event may have been removed.
     """
     topic: _builtins.str
     """topic is the log that the event belongs to: `[A-Za-z0-9._-]{1,128}`."""

@@ -87,7 +87,8 @@ class ModelContractReducer(_message.Message):
     """correlation_id is a UUID; taken from the header onex-correlation-id where it is empty."""
     action_id: _builtins.str
     """action_id is a UUID that names this action for all time: sent again, the recorded reply is returned. Taken from
-    the header onex-action-id where it is empty; an action without an id is applied each time.
+    the header onex-action-id where it is empty; an action without an id is applied each time. OUTCOME_UNKNOWN, and
+    nothing is done: the header onex-issued-at says that it is a repeat so old that its record may have been removed.
     """
     @_builtins.property
     def reduction_config(self) -> Global___ReductionConfig:
@@ -99,7 +100,9 @@ class ModelContractReducer(_message.Message):
 
     @_builtins.property
     def issued_at(self) -> _timestamp_pb2.Timestamp:
-        """issued_at is the time that the transition sees; the time of receipt where it is absent."""
+        """issued_at is the time that the transition sees, however long ago; where it is absent, that of the header
+        onex-issued-at or of receipt.
+        """
 
     def __init__(
         self,

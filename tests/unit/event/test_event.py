@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,12 @@ import pytest
 
 from onex.v1 import event_pb2, event_pb2_grpc
 from onex_grpc.context import CallContext, enter_call
-from onex_grpc.errors import AlreadyExistsError, ContractValidationError, NodeUnavailableError
+from onex_grpc.errors import (
+    AlreadyExistsError,
+    ContractValidationError,
+    NodeUnavailableError,
+    OutcomeUnknownError,
+)
 from onex_grpc.event import EventBus, EventLog
 from onex_grpc.rpc import CallRuntime, LocalServer, Mesh
 from onex_grpc.store.opening import open_store
@@ -85,6 +91,20 @@ async def test_the_same_event_again(served: Served) -> None:
     with pytest.raises(AlreadyExistsError):
         await served.log.publish(event("a", key="other", correlation_id=CORRELATION))
     assert len(await served.log.read("orders")) == 1
+
+
+async def test_an_old_repeat_is_answered_from_the_log_or_refused(served: Served) -> None:
+    first = await served.log.publish(event("a"))
+    now_us = time.time_ns() // 1000
+    for days, is_old in ((7, True), (5, False)):
+        issued_us = now_us - days * 86_400_000_000
+        enter_call(CallContext(CORRELATION, action_id=CORRELATION, issued_us=issued_us))
+        assert await served.log.publish(event("a")) == first
+        if is_old:
+            with pytest.raises(OutcomeUnknownError, match=r"7 days.*events"):
+                await served.log.publish(event("b"))
+            assert await served.log.read("orders", first) == []
+    assert await served.log.publish(event("b")) > first
 
 
 async def test_followers_get_the_backlog_and_what_comes(served: Served) -> None:

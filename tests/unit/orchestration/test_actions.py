@@ -22,6 +22,7 @@ from onex_grpc.errors import (
     LeaseValidationError,
     NodeUnavailableError,
     OnexError,
+    OutcomeUnknownError,
     StaleFenceError,
     TransitionError,
 )
@@ -182,6 +183,32 @@ async def test_a_repeat_gets_the_recorded_reply(house: House, clock: SetClock) -
     repeat = action(successor, DELEGATE, epoch=2, action_id=request.action.action_id)
     assert await send(house, repeat) == first
     assert house.script.calls["task"] == 1
+
+
+async def test_an_old_task_is_answered_from_the_record_or_refused(house: House) -> None:
+    lease = await acquire(house, "w")
+    request = action(lease, DELEGATE)
+    first = await send(house, request)
+    assert house.script.seen["task"].issued_us == 0
+    request.action.issued_at.FromSeconds(int(time.time()) - 40 * 86_400)
+    assert await send(house, request) == first
+    for seconds in (int(time.time()) - 40 * 86_400, -1):
+        unknown = action(lease, DELEGATE)
+        unknown.action.issued_at.FromSeconds(seconds)
+        with pytest.raises(OutcomeUnknownError, match=rf"{unknown.action.action_id}.*30 days"):
+            await send(house, unknown)
+        assert await house.store.find_action("w", unknown.action.action_id) is None
+    assert house.script.calls["task"] == 1
+    assert (await state_of(house, "w")).epoch == 1
+
+
+async def test_a_task_that_was_issued_before_tells_its_node_so(house: House) -> None:
+    lease = await acquire(house, "w")
+    request = action(lease, DELEGATE)
+    request.action.issued_at.FromSeconds(int(time.time()) - 28 * 86_400)
+    await send(house, request)
+    issued_us = request.action.issued_at.ToMicroseconds()
+    assert house.script.seen["task"].issued_us == issued_us
 
 
 async def test_the_whole_action_is_kept_for_the_audit(house: House) -> None:

@@ -15,6 +15,7 @@ from onex_grpc.errors import ContractValidationError, ResourceExhaustedError
 UUIDS = st.uuids().map(str)
 WORKFLOWS = st.from_regex(r"[A-Za-z0-9._:-]{1,128}", fullmatch=True)
 NUMBERS = st.integers(min_value=1, max_value=2**63 - 1)
+TIMES = st.integers(min_value=1, max_value=headers.LATEST_US)
 CALLERS = st.from_regex(r"(effect|compute|reducer|orchestrator)/[a-z0-9-]{1,40}", fullmatch=True)
 TRACES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=512)
 
@@ -27,9 +28,11 @@ def calls(draw: st.DrawFn) -> CallContext:
         token = draw(st.from_regex(r"[A-Za-z0-9_.-]{1,200}", fullmatch=True))
         lease = LeaseClaim(workflow_id, draw(UUIDS), draw(NUMBERS), token)
         epoch = draw(st.none() | NUMBERS)
+    action_id = draw(st.just("") | UUIDS)
     return CallContext(
         draw(UUIDS),
-        action_id=draw(st.just("") | UUIDS),
+        action_id=action_id,
+        issued_us=draw(st.just(0) | TIMES) if action_id else 0,
         epoch=epoch,
         lease=lease,
         workflow_id=workflow_id,
@@ -45,6 +48,7 @@ def test_what_is_written_is_read(call: CallContext, caller: str) -> None:
     assert said.correlation_id == call.correlation_id
     assert (said.caller, said.traceparent) == (caller, parent)
     assert (said.action_id, said.workflow_id) == (call.action_id, call.workflow_id)
+    assert said.issued_us == call.issued_us
     assert (said.lease, said.epoch) == (call.lease, call.epoch)
     assert (said.tracestate, said.baggage) == (call.tracestate, call.baggage)
 
@@ -84,6 +88,54 @@ def test_epoch_alone_is_a_partial_lease() -> None:
     with pytest.raises(ContractValidationError) as caught:
         headers.parse(((headers.EPOCH, "1"),))
     assert {v.field for v in caught.value.violations} == set(headers.LEASE_HEADERS)
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1.5", "٣", "0", "253402300800000000", "1" * 19, "1 "])
+def test_a_time_of_issue_is_microseconds_that_a_timestamp_can_hold(text: str) -> None:
+    action = (headers.ACTION_ID, str(uuid.UUID(int=1)))
+    with pytest.raises(
+        ContractValidationError, match="microseconds since the Unix epoch"
+    ) as caught:
+        headers.parse((action, (headers.ISSUED_AT, text)))
+    assert [v.field for v in caught.value.violations] == [headers.ISSUED_AT]
+
+
+def test_a_time_of_issue_is_that_of_an_action() -> None:
+    with pytest.raises(ContractValidationError, match=headers.ACTION_ID) as caught:
+        headers.parse(((headers.ISSUED_AT, "1"),))
+    assert [v.field for v in caught.value.violations] == [headers.ISSUED_AT]
+    action = (headers.ACTION_ID, str(uuid.UUID(int=1)))
+    with pytest.raises(ContractValidationError, match="more than once"):
+        headers.parse((action, (headers.ISSUED_AT, "1"), (headers.ISSUED_AT, "1")))
+
+
+def test_only_a_repeat_of_an_action_carries_a_time_of_issue() -> None:
+    action_id = str(uuid.UUID(int=1))
+    for call in (CallContext(action_id, action_id=action_id), CallContext(action_id, issued_us=1)):
+        written = headers.write(call.correlation_id, "", "", call)
+        assert headers.ISSUED_AT not in dict(written)
+
+
+@pytest.mark.parametrize("issued_us", [-1, headers.LATEST_US + 1])
+def test_a_time_of_issue_out_of_range_is_not_written(issued_us: int) -> None:
+    action_id = str(uuid.UUID(int=1))
+    call = CallContext(action_id, action_id=action_id, issued_us=issued_us)
+    with pytest.raises(ContractValidationError, match=headers.ISSUED_AT):
+        headers.write(call.correlation_id, "", "", call)
+
+
+def test_all_headers_at_their_longest_are_within_the_limit_or_refused() -> None:
+    lease = LeaseClaim("w" * 128, str(uuid.UUID(int=1)), 2**63 - 1, "x" * 600)
+    call = CallContext(
+        str(uuid.UUID(int=1)),
+        action_id=str(uuid.UUID(int=1)),
+        epoch=2**63 - 1,
+        lease=lease,
+        workflow_id="w" * 128,
+        issued_us=headers.LATEST_US,
+    )
+    with pytest.raises(ResourceExhaustedError, match="together"):
+        headers.write(call.correlation_id, "", "c" * 128, call)
 
 
 @pytest.mark.parametrize("text", ["grün", "line\nbreak", "\x7f"])
