@@ -271,6 +271,10 @@ async def test_a_restart_meanwhile_begins_neither_the_attempts_nor_the_time_anew
         await nodes.come(away)
         await asyncio.wait_for(answer, 30)
     assert house.script.calls == {"price": 1, "mail": 1}
+    if away == "effect":
+        # A repeat tells since when.
+        issued = house.script.seen["mail"].issued_us
+        assert issued == before.first_sent.ToMicroseconds()
 
 
 async def test_a_step_that_only_succeeds_is_not_recorded_and_carries_no_time_of_issue(
