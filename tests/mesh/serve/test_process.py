@@ -267,7 +267,7 @@ def test_help_loads_neither_grpc_nor_opentelemetry(folder: Path) -> None:
     after = os.times()
 
     assert done.returncode == 0, done.stderr
-    commands = ["generate", "serve", "backup", "restore", "nodes", "queue", "health"]
+    commands = ["generate", "serve", "backup", "restore", "check", "nodes", "queue", "health"]
     listed = done.stdout.partition("Commands:")[2].splitlines()
     assert [line.split()[0] for line in listed if line.strip()] == commands
     # CPU time, for the machine may have other work; half of it is Python itself.
