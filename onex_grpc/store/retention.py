@@ -14,19 +14,19 @@ FOREVER_US: Final = 2**62
 class Retention:
     """Ages in microseconds by the store's clock, after which things are removed.
 
-        Actions and outcomes must outlive the longest outage after which they may be repeated: a repeat
-        that finds no record, and says that it is older than that, is refused (OldRepeats). What is
-            unfinished or dead, checkpoints, the newest version of each state, the actions and pending steps
-        of open workflows and the beginnings of all stay in any case. Pending steps of workflows that
-        have ended, or are unknown, go whatever their age.
-    
-        Attributes:
-            intents_us: from the end of a completed or cancelled intent on.
-            events_us: from the publishing of an event on.
-            history_us: from the time on at which a version was no longer one of the newest.
-            versions: how many of the newest versions of each state stay however old they are.
-            actions_us: from the end of an action on.
-            outcomes_us: from the recording of a keyed effect's outcome on.
+    Actions and outcomes must outlive the longest outage after which they may be repeated: a repeat
+    that finds no record, and says that it is older than that, is refused (OldRepeats). What is
+    unfinished or dead, checkpoints, the newest version of each state, the actions and pending steps
+    of open workflows and the beginnings of all stay in any case. Pending steps of workflows that
+    have ended, or are unknown, go whatever their age.
+
+    Attributes:
+        intents_us: from the end of a completed or cancelled intent on.
+        events_us: from the publishing of an event on.
+        history_us: from the time on at which a version was no longer one of the newest.
+        versions: how many of the newest versions of each state stay however old they are.
+        actions_us: from the end of an action on.
+        outcomes_us: from the recording of a keyed effect's outcome on.
     """
 
     intents_us: int = 7 * _DAY_US
