@@ -115,12 +115,12 @@ def parse(metadata: Metadata) -> Headers:
     lease_id, fence = get(LEASE_ID, ""), get(FENCE, "")
     token, epoch = get(LEASE_TOKEN, ""), get(EPOCH, "")
     traceparent, tracestate, baggage = get(TRACEPARENT, ""), get(TRACESTATE, ""), get(BAGGAGE, "")
-    issued_at = get(ISSUED_AT)
     text = (
         f"{correlation_id} {caller} {workflow_id} {action_id} {lease_id} {fence} {epoch}"
         f" {traceparent}"
     )
     leased = lease_id and fence and token and workflow_id
+    issued_us = 0
     if (
         _ALL(text) is None
         or len(fields) != len(metadata)
@@ -128,9 +128,11 @@ def parse(metadata: Metadata) -> Headers:
         or not (leased or not (lease_id or fence or token or epoch))
         or tracestate
         or baggage
-        or issued_at
+        or ISSUED_AT in fields
     ):
         _examine(metadata, fields)
+        if issued_at := get(ISSUED_AT):
+            issued_us = _number(ISSUED_AT, issued_at, 1, LATEST_US)
         if len(traceparent) > _MAX_TRACEPARENT or not re.match(_TRACEPARENT, traceparent):
             traceparent = ""
     lease = None
@@ -146,7 +148,7 @@ def parse(metadata: Metadata) -> Headers:
         lease,
         tracestate,
         baggage,
-        _number(ISSUED_AT, issued_at, 1, LATEST_US) if issued_at else 0,
+        issued_us,
     )
 
 
