@@ -2,6 +2,7 @@
 
 from onex_grpc.rpc.calls import Admit, CallRuntime, Handler, Load, Method, Middleware
 from onex_grpc.rpc.client import ClientOptions, Mesh
+from onex_grpc.rpc.limits import Keepalive
 from onex_grpc.rpc.local import LocalServer
 from onex_grpc.rpc.server import Server, ServerOptions, is_loopback
 from onex_grpc.rpc.status import error_detail, from_detail
@@ -15,6 +16,7 @@ __all__ = [
     "ClientStream",
     "ClientTls",
     "Handler",
+    "Keepalive",
     "Load",
     "LocalServer",
     "Mesh",

@@ -43,10 +43,12 @@ class ClientOptions:
     Attributes:
         default_timeout: seconds for calls that set no timeout; None lets them take any time.
         message_bytes: limit of one message, sent or received.
+        keepalive: pings on idle connections; the servers have the same.
     """
 
     default_timeout: float | None = None
     message_bytes: int = limits.MESSAGE_BYTES
+    keepalive: limits.Keepalive = limits.Keepalive()
 
 
 class Mesh:
@@ -239,7 +241,8 @@ class Mesh:
     def _channel(self, address: str, files: CertificateFiles | None) -> grpc.aio.Channel:
         at = endpoints_of(address)
         server_name = "" if self._tls is None else self._tls.server_name
-        options = limits.client_options(self._options.message_bytes, server_name) + at.options
+        own = self._options
+        options = limits.client_options(own.message_bytes, own.keepalive, server_name) + at.options
         if files is None:
             return grpc.aio.insecure_channel(at.target, options)
         return grpc.aio.secure_channel(at.target, channel_credentials(files), options)

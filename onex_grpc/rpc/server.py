@@ -38,6 +38,8 @@ class ServerOptions:
         tls: certificate files; None serves without TLS.
         message_bytes: limit of one message, received or sent.
         reflection: whether clients may ask which services and messages there are.
+        keepalive: pings on idle connections; clients of the mesh have the same.
+        pending_calls: calls that may wait for their handlers to begin; gRPC breaks off those beyond.
     """
 
     host: str = "127.0.0.1"
@@ -45,6 +47,8 @@ class ServerOptions:
     tls: ServerTls | None = None
     message_bytes: int = limits.MESSAGE_BYTES
     reflection: bool = True
+    keepalive: limits.Keepalive = limits.Keepalive()
+    pending_calls: int = limits.PENDING_CALLS
 
 
 class _Methods(grpc.GenericRpcHandler):
@@ -112,7 +116,11 @@ class Server:
         _check_address(options)
         if options.reflection:
             self._add_reflection()
-        server = grpc.aio.server(options=limits.server_options(options.message_bytes))
+        server = grpc.aio.server(
+            options=limits.server_options(
+                options.message_bytes, options.keepalive, options.pending_calls
+            )
+        )
         server.add_generic_rpc_handlers([_Methods(self._registry.grpc_handlers())])
         port = _bind(server, options)
         await server.start()
