@@ -28,7 +28,7 @@ from onex_grpc.node.base import Node, Service
 from onex_grpc.registry import Registry
 from onex_grpc.rpc.calls import CallRuntime
 from onex_grpc.rpc.client import Mesh
-from onex_grpc.rpc.limits import CallLimit, MessageLimit
+from onex_grpc.rpc.limits import ConcurrentCalls, MessageLimit
 from onex_grpc.store.protocol import Store
 from onex_grpc.store.retention import DEFAULT_RETENTION, Retention
 from onex_grpc.telemetry import NO_TELEMETRY, Telemetry
@@ -83,7 +83,7 @@ class NodeOrchestrator(Node):
             keeper=self._keeper,
             telemetry=container.get_service(Telemetry) if observed else NO_TELEMETRY,
             handlers=handlers,
-            outages=Outages(mesh, max(1, _call_limit(container).concurrent // 4)),
+            outages=Outages(mesh, max(1, _concurrent_calls(container).limit // 4)),
             holder=self.name,
             ttl=settings.ttl,
         )
@@ -166,8 +166,10 @@ class NodeOrchestrator(Node):
         await self.registry.close()
 
 
-def _call_limit(container: ModelONEXContainer) -> CallLimit:
-    return container.get_service(CallLimit) if container.has_service(CallLimit) else CallLimit()
+def _concurrent_calls(container: ModelONEXContainer) -> ConcurrentCalls:
+    if not container.has_service(ConcurrentCalls):
+        return ConcurrentCalls()
+    return container.get_service(ConcurrentCalls)
 
 
 class _OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorNodeServiceServicer):

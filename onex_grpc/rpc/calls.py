@@ -110,6 +110,7 @@ class CallRuntime:
         in_flight: calls whose handlers have not ended.
         standing: those of them that only wait, for as long as their clients are there.
         draining: whether new calls are refused.
+        on_room: called when a call has ended or only waits from now on; None where nobody asks.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class CallRuntime:
         self.in_flight = 0
         self.standing = 0
         self.draining = False
+        self.on_room: Callable[[], None] | None = None
         self._minute = _LastMinute()
         self._idle = asyncio.Event()
         self._leaving = asyncio.Event()
@@ -135,6 +137,8 @@ class CallRuntime:
     def stand(self) -> Iterator[None]:
         """Takes the running call for one that only waits: it uses up no limit of calls."""
         self.standing += 1
+        if self.on_room is not None:
+            self.on_room()
         try:
             yield
         finally:
@@ -162,6 +166,8 @@ class CallRuntime:
             minute.mark(now)
         minute.finished += 1
         minute.failed += failed
+        if self.on_room is not None:
+            self.on_room()
         if not self.in_flight and self.draining:
             self._idle.set()
 

@@ -48,7 +48,7 @@ class ClientOptions:
 
     default_timeout: float | None = None
     message_bytes: int = limits.MESSAGE_BYTES
-    keepalive: limits.Keepalive = limits.Keepalive()
+    keepalive: limits.Keepalive = limits.KEEPALIVE
 
 
 class Mesh:

@@ -28,10 +28,10 @@ class MessageLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class CallLimit:
+class ConcurrentCalls:
     """The limit of the calls that a node handles at a time."""
 
-    concurrent: int = 1000
+    limit: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class Keepalive:
     accepts_every: float = 5.0
 
     def __post_init__(self) -> None:
-        if not 1.0 <= self.every:
+        if not self.every >= 1.0:
             raise ConfigurationError(
-                f"keepalive every {self.every} s: gRPC pings once a second at the most; use 1 or more"
+                f"keepalive every {self.every} s: gRPC pings once a second at most; use 1 or more"
             )
         if not 0 < self.accepts_every <= self.every / 2:
             raise ConfigurationError(
@@ -86,6 +86,10 @@ class Keepalive:
         """Return the options of a server that accepts pings."""
         interval = _milliseconds(self.accepts_every)
         return [("grpc.http2.min_ping_interval_without_data_ms", interval)]
+
+
+KEEPALIVE: Final = Keepalive()
+"""The default of both sides."""
 
 
 def _milliseconds(seconds: float) -> int:

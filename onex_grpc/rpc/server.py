@@ -39,7 +39,8 @@ class ServerOptions:
         message_bytes: limit of one message, received or sent.
         reflection: whether clients may ask which services and messages there are.
         keepalive: pings on idle connections; clients of the mesh have the same.
-        pending_calls: calls that may wait for their handlers to begin; gRPC breaks off those beyond.
+        pending_calls: calls that may have arrived without their handlers having begun; gRPC breaks
+            off those beyond.
     """
 
     host: str = "127.0.0.1"
@@ -47,7 +48,7 @@ class ServerOptions:
     tls: ServerTls | None = None
     message_bytes: int = limits.MESSAGE_BYTES
     reflection: bool = True
-    keepalive: limits.Keepalive = limits.Keepalive()
+    keepalive: limits.Keepalive = limits.KEEPALIVE
     pending_calls: int = limits.PENDING_CALLS
 
 

@@ -5,12 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.contract.node import KIND_ORDER, may_call
-from onex_grpc.errors import (
-    FlowViolationError,
-    NodeUnavailableError,
-    ResourceExhaustedError,
-    StoreError,
-)
+from onex_grpc.errors import FlowViolationError, NodeUnavailableError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,24 +81,6 @@ def wait_for_start(node: str, is_serving: Callable[[], bool]) -> Admit:
         if not is_serving() and method.service != ABOUT:
             raise NodeUnavailableError(
                 f"node {node} is starting; try again in a moment", retry_after=0.2
-            )
-
-    return admit
-
-
-def limit_calls(in_flight: Callable[[], int], limit: int) -> Admit:
-    """Refuses calls beyond a number at a time.
-
-    Args:
-        in_flight: the calls that run now, the one to be admitted among them.
-        limit: how many may.
-    """
-
-    def admit(call: CallContext, method: Method) -> None:
-        if in_flight() > limit and method.service != ABOUT:
-            raise ResourceExhaustedError(
-                f"the node handles {limit} calls already (limits.concurrent_calls); try again",
-                retry_after=0.1,
             )
 
     return admit

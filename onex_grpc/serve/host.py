@@ -20,14 +20,9 @@ from onex_grpc.lease.verifier import TokenVerifier
 from onex_grpc.node.base import Node, Service
 from onex_grpc.rpc.calls import Admit, CallRuntime
 from onex_grpc.rpc.client import Mesh
-from onex_grpc.rpc.limits import CallLimit, MessageLimit
-from onex_grpc.serve.admissions import (
-    check_flow,
-    check_flow_to,
-    limit_calls,
-    refuse_unfit,
-    wait_for_start,
-)
+from onex_grpc.rpc.limits import ConcurrentCalls, MessageLimit
+from onex_grpc.serve.admissions import check_flow, check_flow_to, refuse_unfit, wait_for_start
+from onex_grpc.serve.call_limit import CallLimit
 from onex_grpc.serve.health import Health
 from onex_grpc.serve.housekeeping import Housekeeper
 from onex_grpc.serve.instance import instance_name
@@ -120,7 +115,7 @@ class NodeHost:
             container.register(CallRuntime, runtime)
             container.register(LeaseSettings, settings.lease)
             container.register(MessageLimit, MessageLimit(settings.limits.message_bytes))
-            container.register(CallLimit, CallLimit(settings.limits.concurrent_calls))
+            container.register(ConcurrentCalls, ConcurrentCalls(settings.limits.concurrent_calls))
             if kind in _WITH_STORE:
                 address = settings.store or _store_file(settings.state, runtime.node)
                 retention = settings.retention.rules()
@@ -214,7 +209,8 @@ def _admissions(
     kind, own = kind_name(node.node_type), node.contract.service
     yield refuse_unfit(runtime.node, lambda: health.fault)
     yield wait_for_start(runtime.node, lambda: health.serving)
-    yield limit_calls(lambda: runtime.active, settings.limits.concurrent_calls)
+    limits = settings.limits
+    yield CallLimit(runtime, limits.concurrent_calls, limits.queue_seconds)
     yield check_flow
     if own:
         yield check_flow_to(own, kind)

@@ -16,8 +16,10 @@ from onex_grpc.contract.node import kind_name, node_name
 from onex_grpc.errors import OnexError
 from onex_grpc.rpc.calls import CallRuntime
 from onex_grpc.rpc.client import ClientOptions, Mesh
+from onex_grpc.rpc.limits import PENDING_CALLS
 from onex_grpc.rpc.server import Server, ServerOptions
 from onex_grpc.rpc.tls import ServerTls
+from onex_grpc.serve.call_limit import QUEUED_PER_SLOT
 from onex_grpc.serve.client_tls import client_tls
 from onex_grpc.serve.discovery import Discovery
 from onex_grpc.serve.faults import describe_fault
@@ -165,6 +167,7 @@ def _server_options(settings: Settings, kind: str) -> ServerOptions:
         tls=None if settings.tls is None else _server_tls(settings.tls),
         message_bytes=settings.limits.message_bytes,
         reflection=settings.reflection,
+        pending_calls=max(PENDING_CALLS, (1 + QUEUED_PER_SLOT) * settings.limits.concurrent_calls),
     )
 
 

@@ -57,7 +57,9 @@ class LimitSettings(_Section, frozen=True, kw_only=True):
 
     Attributes:
         message_bytes: largest message that is received or sent.
-        concurrent_calls: calls at a time; more are refused with RESOURCE_EXHAUSTED.
+        concurrent_calls: calls at a time; nine times as many may wait for their turn, and more are
+            refused with RESOURCE_EXHAUSTED.
+        queue_seconds: how long a call waits for its turn before it is refused; 0 refuses at once.
         memory_bytes: resident memory at which the node's health has it fully used; the machine's
             where absent.
     """
@@ -65,6 +67,7 @@ class LimitSettings(_Section, frozen=True, kw_only=True):
     # gRPC keeps it in a C int.
     message_bytes: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 4 * 1024 * 1024
     concurrent_calls: Positive = 1000
+    queue_seconds: Seconds = 5.0
     memory_bytes: Positive | None = None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from grpc._cython import cygrpc
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 import onex_grpc
 from onex_grpc.rpc import Keepalive

@@ -210,7 +210,9 @@ def test_state_folder_that_cannot_be_written_is_named(folder: Path) -> None:
 
 
 async def test_concurrent_calls_beyond_the_limit_are_refused(folder: Path) -> None:
-    (folder / "onex.toml").write_text("drain_grace = 0\n[limits]\nconcurrent_calls = 1")
+    (folder / "onex.toml").write_text(
+        "drain_grace = 0\n[limits]\nconcurrent_calls = 1\nqueue_seconds = 0.1"
+    )
     async with NodeProcess(PLACE, folder=folder) as process:
         mesh = Mesh({"compute": process.address})
         compute = mesh.stub(compute_pb2_grpc.ComputeNodeServiceStub, "compute")
@@ -221,6 +223,19 @@ async def test_concurrent_calls_beyond_the_limit_are_refused(folder: Path) -> No
         running.cancel()
         await asyncio.wait([running])
         await mesh.close()
+
+
+async def test_calls_beyond_the_limit_wait_for_their_turn(folder: Path) -> None:
+    (folder / "onex.toml").write_text("[limits]\nconcurrent_calls = 20\nqueue_seconds = 30")
+    async with (
+        NodeProcess(PLACE, folder=folder) as process,
+        Mesh({"compute": process.address}) as mesh,
+    ):
+        compute = mesh.stub(compute_pb2_grpc.ComputeNodeServiceStub, "compute")
+        # So many may run and wait; the node can be asked meanwhile.
+        calls = [compute.ExecuteCompute(waiting(0.2)) for _ in range(200)]
+        about = mesh.stub(node_pb2_grpc.NodeServiceStub, "compute")
+        await asyncio.gather(*calls, about.GetNodeHealth(node_pb2.GetNodeHealthRequest()))
 
 
 async def test_leases_are_required_where_set(folder: Path) -> None:

@@ -4,9 +4,9 @@ import pytest
 
 from onex_grpc.context import CallContext
 from onex_grpc.contract.node import KIND_ORDER
-from onex_grpc.errors import FlowViolationError, NodeUnavailableError, ResourceExhaustedError
+from onex_grpc.errors import FlowViolationError, NodeUnavailableError
 from onex_grpc.rpc.calls import Method
-from onex_grpc.serve.admissions import check_flow, limit_calls, wait_for_start
+from onex_grpc.serve.admissions import check_flow, wait_for_start
 
 ALLOWED = {
     ("compute", "effect"),
@@ -50,18 +50,6 @@ def test_outside_clients_call_all_kinds(kind: str) -> None:
 def test_services_of_the_mechanisms_are_open_to_all() -> None:
     check_flow(call("effect/orders"), Method("/onex.v1.EventBusService/Publish"))
     check_flow(call("effect/orders"), Method("/onex.v1.IntentQueueService/Take"))
-
-
-def test_calls_beyond_the_limit_are_refused_with_a_hint() -> None:
-    running = 2
-    admit = limit_calls(lambda: running, 2)
-
-    assert admit(call(), COMPUTE) is None
-    running = 3
-    with pytest.raises(ResourceExhaustedError, match=r"limits.concurrent_calls") as refused:
-        admit(call(), COMPUTE)
-    assert refused.value.retry_after == 0.1
-    assert admit(call(), ABOUT) is None
 
 
 def test_calls_are_refused_until_the_node_has_started() -> None:
