@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from onex.v1 import action_pb2
+from onex_grpc.action.state import unknown_workflow
 from onex_grpc.errors import ActionExpiredError, EpochMismatchError, LeaseExpiredError
 from onex_grpc.lease.admission import match_claims
 from onex_grpc.store.model import Guard, LeaseGrant
@@ -24,7 +25,9 @@ _EXACT: Final = (
 
 
 class ActionAdmission:
-    """Checks, in this order: token, lease and fence, the token's expiry, expires_at, epoch."""
+    """Checks, in this order: token, lease and fence, the token's expiry, expires_at, that the
+    workflow was started, epoch.
+    """
 
     def __init__(
         self,
@@ -45,10 +48,14 @@ class ActionAdmission:
             StaleFenceError: when the workflow has a newer holder.
             LeaseExpiredError: when the lease or its token has expired.
             ActionExpiredError: after the action's expires_at, by this process's clock.
+            WorkflowNotFoundError: when the workflow was never started, and this does not start it.
             EpochMismatchError: when the workflow's state has another epoch than the action states.
         """
         grant = await self.admit_lease(request)
         self._check_expiry(request.action)
+        starts = request.action.action_type == action_pb2.ACTION_TYPE_START_WORKFLOW
+        if not grant.epoch and not starts:
+            raise unknown_workflow(request.workflow_id)
         check_epoch(request.action, grant.epoch)
         return grant
 

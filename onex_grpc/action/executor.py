@@ -24,7 +24,13 @@ from onex_grpc.action.record import (
     replay,
 )
 from onex_grpc.action.rollback import Rollbacks, cancels, recorded_undone
-from onex_grpc.action.state import apply_action, fold_result, read_state, refuse_ended
+from onex_grpc.action.state import (
+    apply_action,
+    fold_result,
+    read_state,
+    refuse_ended,
+    unstarted,
+)
 from onex_grpc.context import CallContext, LeaseClaim, current_call, enter_call
 from onex_grpc.contract.action import content_hash
 from onex_grpc.errors import (
@@ -203,7 +209,7 @@ class ActionExecutor:
         action = request.action
         async with self._turn(request.workflow_id):
             while True:
-                state, epoch = await read_state(self._store, request.workflow_id)
+                state, epoch = await self._before(request)
                 apply_action(state, action)
                 expect = Exact(action.epoch if action.HasField("epoch") else epoch)
                 ended = state.status != orchestrator_pb2.WORKFLOW_STATUS_RUNNING
@@ -220,6 +226,11 @@ class ActionExecutor:
         if ended:
             self._on_aborted(request.workflow_id)
         return response
+
+    async def _before(self, request: Request) -> tuple[orchestrator_pb2.WorkflowState, int]:
+        if request.action.action_type == action_pb2.ACTION_TYPE_START_WORKFLOW:
+            return unstarted(), 0
+        return await read_state(self._store, request.workflow_id)
 
     async def _delegate(
         self,

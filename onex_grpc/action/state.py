@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onex.v1 import action_pb2, orchestrator_pb2
-from onex_grpc.errors import EpochMismatchError, StateConsistencyError, TransitionError
+from onex_grpc.errors import (
+    EpochMismatchError,
+    StateConsistencyError,
+    TransitionError,
+    WorkflowNotFoundError,
+)
 from onex_grpc.store.keys import workflow_key
 
 if TYPE_CHECKING:
@@ -19,15 +24,30 @@ _RUNNING: Final = orchestrator_pb2.WORKFLOW_STATUS_RUNNING
 async def read_state(
     store: StateStore, workflow_id: str
 ) -> tuple[orchestrator_pb2.WorkflowState, int]:
-    """The state of a workflow and its epoch; RUNNING at epoch 0 where nothing was written yet.
+    """Return the state of a workflow and its epoch.
 
     Raises:
+        WorkflowNotFoundError: when the workflow was never started.
         StateConsistencyError: when what is stored under this key is not a workflow's.
     """
     row = await store.get_state(workflow_key(workflow_id))
     if not row.version:
-        return orchestrator_pb2.WorkflowState(status=_RUNNING), 0
+        raise unknown_workflow(workflow_id)
     return parse_state(workflow_id, row), row.version
+
+
+def unstarted() -> orchestrator_pb2.WorkflowState:
+    """Return the state at epoch 0, which START_WORKFLOW changes."""
+    return orchestrator_pb2.WorkflowState(status=_RUNNING)
+
+
+def unknown_workflow(workflow_id: str) -> WorkflowNotFoundError:
+    """Return the refusal of a workflow id under which nothing was ever started."""
+    return WorkflowNotFoundError(
+        f"there is no workflow {workflow_id}; check the id, or start the workflow "
+        "(ExecuteOrchestration, or START_WORKFLOW at epoch 0)",
+        context={"workflow_id": workflow_id},
+    )
 
 
 def parse_state(workflow_id: str, row: StateRow) -> orchestrator_pb2.WorkflowState:

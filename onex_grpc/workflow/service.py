@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from onex.v1 import orchestrator_pb2, orchestrator_pb2_grpc
 from onex_grpc.action.audit import action_message, ended_leases, page_position
 from onex_grpc.action.state import read_state
-from onex_grpc.errors import WorkflowNotFoundError
 from onex_grpc.store.history_message import entry_message, stream_history
 from onex_grpc.store.keys import workflow_key
 from onex_grpc.workflow.pending_message import pending_steps
@@ -29,20 +28,15 @@ class WorkflowServicer(orchestrator_pb2_grpc.WorkflowServiceServicer):
     async def GetWorkflow(
         self, request: orchestrator_pb2.GetWorkflowRequest, context: object
     ) -> orchestrator_pb2.GetWorkflowResponse:
-        """Raises WorkflowNotFoundError where nothing was ever written."""
+        """Return the durable state; raises WorkflowNotFoundError where nothing was started."""
         state, epoch = await read_state(self._store, request.workflow_id)
-        if not epoch:
-            raise WorkflowNotFoundError(
-                f"there is no workflow {request.workflow_id}",
-                context={"workflow_id": request.workflow_id},
-            )
         pending = await pending_steps(self._store, request.workflow_id, state)
         return orchestrator_pb2.GetWorkflowResponse(state=state, epoch=epoch, pending_steps=pending)
 
     async def ListHistory(
         self, request: orchestrator_pb2.ListWorkflowHistoryRequest, context: object
     ) -> AsyncIterator[orchestrator_pb2.ListWorkflowHistoryResponse]:
-        """The kept states of a workflow; none where it is unknown."""
+        """Stream the kept states of a workflow; none where it is unknown."""
         ended = await ended_leases(self._store, request.workflow_id)
         key = workflow_key(request.workflow_id)
         async for entry in stream_history(self._store, key, request.after_epoch):
@@ -53,7 +47,7 @@ class WorkflowServicer(orchestrator_pb2_grpc.WorkflowServiceServicer):
     async def ListActions(
         self, request: orchestrator_pb2.ListActionsRequest, context: object
     ) -> orchestrator_pb2.ListActionsResponse:
-        """One page of the audit trail, oldest first."""
+        """Return a page of the audit trail, oldest first; an empty one for an unknown workflow."""
         size = request.page_size or _PAGE
         after = page_position(request.page_token)
         ended = await ended_leases(self._store, request.workflow_id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from onex.v1 import orchestrator_pb2
 from onex_grpc.action.ids import start_action_id
 from onex_grpc.action.state import read_state
-from onex_grpc.errors import AlreadyExistsError, LeaseConflictError
+from onex_grpc.errors import AlreadyExistsError, EpochMismatchError, LeaseConflictError
 from onex_grpc.lease.clock import holder_clock
 from onex_grpc.store.keys import workflow_key
 from onex_grpc.store.model import LeaseGrant, LeaseRequest, Replayed
@@ -69,8 +69,9 @@ class Tenures:
         except LeaseConflictError as conflict:
             self._note_held(active, conflict)
             raise
-        except AlreadyExistsError:
-            # The store speaks of the action that begins it, which no caller knows.
+        except (AlreadyExistsError, EpochMismatchError):
+            # The store speaks of the action that begins it, which no caller knows; or a holder of
+            # the lease began it by START_WORKFLOW, so that it is at another epoch than 0 for ever.
             raise other_workflow(workflow.workflow_id) from None
         if isinstance(started, Replayed):
             return None

@@ -125,6 +125,7 @@ async def test_a_former_holder_is_refused_everywhere(scene: Scene, tmp_path: Pat
 async def test_an_action_is_executed_once(scene: Scene, tmp_path: Path) -> None:
     a, b = scene.a, scene.b
     lease = await a.acquire("w")
+    await a.send(action(lease, START, epoch=0))
     lost = action(lease, DELEGATE, seconds=0.2)
     # The reply is lost: the caller gives up before it comes.
     caller = asyncio.create_task(a.send(lost))

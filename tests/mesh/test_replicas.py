@@ -232,6 +232,20 @@ async def test_process_that_was_stopped_finds_another_holder(
         assert result(outputs[0]) == "worked"
 
 
+def _start_of(
+    request: orchestrator_pb2.ExecuteActionRequest,
+) -> orchestrator_pb2.ExecuteActionRequest:
+    """Return the action that starts the workflow of another one."""
+    start = orchestrator_pb2.ExecuteActionRequest()
+    start.CopyFrom(request)
+    start.action.action_id = str(uuid.uuid4())
+    start.action.action_type = action_pb2.ACTION_TYPE_START_WORKFLOW
+    start.action.epoch = 0
+    start.action.target_node = "orchestrator"
+    start.action.command_payload.state.CopyFrom(data.pack("begun"))
+    return start
+
+
 async def test_action_sent_to_two_processes_at_once_counts_once(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
@@ -255,6 +269,7 @@ async def test_action_sent_to_two_processes_at_once_counts_once(
         asked.algorithm_config.algorithm_type = "tell"
         asked.input_data.CopyFrom(data.pack([1]))
         clients = [house.orchestrator(process) for process in processes]
+        await clients[0].ExecuteAction(_start_of(sent))
         sending = [
             asyncio.ensure_future(client.ExecuteAction(sent, timeout=20)) for client in clients
         ]

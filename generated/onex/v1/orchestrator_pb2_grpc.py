@@ -77,7 +77,8 @@ class OrchestratorNodeServiceServicer(object):
     def ExecuteAction(self, request, context):
         """ExecuteAction executes one action under the caller's lease. A known action gets its recorded reply; then lease and
         fence (PERMISSION_DENIED, FAILED_PRECONDITION), expires_at (FAILED_PRECONDITION with reason ACTION_EXPIRED) and
-        epoch (ABORTED with reason EPOCH_MISMATCH) are checked, in this order.
+        epoch (ABORTED with reason EPOCH_MISMATCH) are checked, in this order. NOT_FOUND with reason WORKFLOW_NOT_FOUND, and
+        nothing written: the workflow was never started, and the action is not START_WORKFLOW.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -227,21 +228,23 @@ class WorkflowServiceServicer(object):
     """
 
     def GetWorkflow(self, request, context):
-        """GetWorkflow reads the durable state of a workflow. NOT_FOUND: there is none.
+        """GetWorkflow reads the durable state of a workflow. NOT_FOUND (WORKFLOW_NOT_FOUND): nothing was started under the id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListHistory(self, request, context):
-        """ListHistory streams the states that a workflow has had, by epoch; those that were pruned are left out.
+        """ListHistory streams the states that a workflow has had, by epoch; those that were pruned are left out. None
+        for an unknown workflow, so that one that is about to start can be followed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListActions(self, request, context):
-        """ListActions reads the audit trail of a workflow page by page: its actions, who issued them and what came of them.
+        """ListActions reads the audit trail of a workflow page by page: its actions, who issued them and what came of them;
+        those whose retention is over are left out. None for an unknown workflow.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -29,7 +29,8 @@ class OrchestratorNodeServiceStub:
     ExecuteAction: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ExecuteActionRequest, _orchestrator_pb2.ExecuteActionResponse]
     """ExecuteAction executes one action under the caller's lease. A known action gets its recorded reply; then lease and
     fence (PERMISSION_DENIED, FAILED_PRECONDITION), expires_at (FAILED_PRECONDITION with reason ACTION_EXPIRED) and
-    epoch (ABORTED with reason EPOCH_MISMATCH) are checked, in this order.
+    epoch (ABORTED with reason EPOCH_MISMATCH) are checked, in this order. NOT_FOUND with reason WORKFLOW_NOT_FOUND, and
+    nothing written: the workflow was never started, and the action is not START_WORKFLOW.
     """
 
 class OrchestratorNodeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -65,7 +66,8 @@ class OrchestratorNodeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_orchestrator_pb2.ExecuteActionResponse]:
         """ExecuteAction executes one action under the caller's lease. A known action gets its recorded reply; then lease and
         fence (PERMISSION_DENIED, FAILED_PRECONDITION), expires_at (FAILED_PRECONDITION with reason ACTION_EXPIRED) and
-        epoch (ABORTED with reason EPOCH_MISMATCH) are checked, in this order.
+        epoch (ABORTED with reason EPOCH_MISMATCH) are checked, in this order. NOT_FOUND with reason WORKFLOW_NOT_FOUND, and
+        nothing written: the workflow was never started, and the action is not START_WORKFLOW.
         """
 
 def add_OrchestratorNodeServiceServicer_to_server(servicer: OrchestratorNodeServiceServicer, server: _aio.Server) -> None: ...
@@ -75,11 +77,15 @@ class WorkflowServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetWorkflow: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetWorkflowRequest, _orchestrator_pb2.GetWorkflowResponse]
-    """GetWorkflow reads the durable state of a workflow. NOT_FOUND: there is none."""
+    """GetWorkflow reads the durable state of a workflow. NOT_FOUND (WORKFLOW_NOT_FOUND): nothing was started under the id."""
     ListHistory: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.ListWorkflowHistoryRequest, _orchestrator_pb2.ListWorkflowHistoryResponse]
-    """ListHistory streams the states that a workflow has had, by epoch; those that were pruned are left out."""
+    """ListHistory streams the states that a workflow has had, by epoch; those that were pruned are left out. None
+    for an unknown workflow, so that one that is about to start can be followed.
+    """
     ListActions: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListActionsRequest, _orchestrator_pb2.ListActionsResponse]
-    """ListActions reads the audit trail of a workflow page by page: its actions, who issued them and what came of them."""
+    """ListActions reads the audit trail of a workflow page by page: its actions, who issued them and what came of them;
+    those whose retention is over are left out. None for an unknown workflow.
+    """
 
 class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     """WorkflowService looks after workflows."""
@@ -90,7 +96,7 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestrator_pb2.GetWorkflowRequest,
         context: _aio.ServicerContext[_orchestrator_pb2.GetWorkflowRequest, _abc.Awaitable[_orchestrator_pb2.GetWorkflowResponse]],
     ) -> _abc.Awaitable[_orchestrator_pb2.GetWorkflowResponse]:
-        """GetWorkflow reads the durable state of a workflow. NOT_FOUND: there is none."""
+        """GetWorkflow reads the durable state of a workflow. NOT_FOUND (WORKFLOW_NOT_FOUND): nothing was started under the id."""
 
     @_abc_1.abstractmethod
     def ListHistory(
@@ -98,7 +104,9 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestrator_pb2.ListWorkflowHistoryRequest,
         context: _aio.ServicerContext[_orchestrator_pb2.ListWorkflowHistoryRequest, _abc.AsyncIterator[_orchestrator_pb2.ListWorkflowHistoryResponse]],
     ) -> _abc.AsyncIterator[_orchestrator_pb2.ListWorkflowHistoryResponse]:
-        """ListHistory streams the states that a workflow has had, by epoch; those that were pruned are left out."""
+        """ListHistory streams the states that a workflow has had, by epoch; those that were pruned are left out. None
+        for an unknown workflow, so that one that is about to start can be followed.
+        """
 
     @_abc_1.abstractmethod
     def ListActions(
@@ -106,6 +114,8 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestrator_pb2.ListActionsRequest,
         context: _aio.ServicerContext[_orchestrator_pb2.ListActionsRequest, _abc.Awaitable[_orchestrator_pb2.ListActionsResponse]],
     ) -> _abc.Awaitable[_orchestrator_pb2.ListActionsResponse]:
-        """ListActions reads the audit trail of a workflow page by page: its actions, who issued them and what came of them."""
+        """ListActions reads the audit trail of a workflow page by page: its actions, who issued them and what came of them;
+        those whose retention is over are left out. None for an unknown workflow.
+        """
 
 def add_WorkflowServiceServicer_to_server(servicer: WorkflowServiceServicer, server: _aio.Server) -> None: ...

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, TypeAlias
 
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 
 from onex.v1 import (
+    action_pb2,
     compute_pb2,
     compute_pb2_grpc,
     effect_pb2,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from onex.v1 import lease_pb2
     from onex_grpc.workflow.calls import StepCalls
     from tests.unit.orchestration.conftest import House
 
@@ -109,6 +112,20 @@ def asked(text: str = "go", workflow_id: str = "w") -> Contract:
         workflow_id=workflow_id,
         initial_state=data.pack(StringValue(value=text)),
     )
+
+
+async def start_by_hand(house: House, lease: lease_pb2.Lease) -> None:
+    """Start a workflow as the holder of its lease, without the engine: it is at epoch 1 then."""
+    request = orchestrator_pb2.ExecuteActionRequest(
+        workflow_id=lease.workflow_id, fence=lease.fence, lease_token=lease.token
+    )
+    one = request.action
+    one.action_id, one.correlation_id = str(uuid.uuid4()), str(uuid.uuid4())
+    one.action_type = action_pb2.ACTION_TYPE_START_WORKFLOW
+    one.lease_id, one.epoch, one.target_node = lease.lease_id, 0, "orchestrator"
+    one.issued_at.GetCurrentTime()
+    one.command_payload.state.CopyFrom(data.pack("begun"))
+    await house.orchestrator.ExecuteAction(request)
 
 
 async def run(house: House, contract: Contract) -> Output:

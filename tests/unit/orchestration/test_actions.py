@@ -75,6 +75,13 @@ async def send(house: House, request: Request) -> orchestrator_pb2.ExecuteAction
     return await house.orchestrator.ExecuteAction(request)
 
 
+async def begin(house: House, workflow_id: str) -> lease_pb2.Lease:
+    """Return a lease over a workflow that it has started: at epoch 1."""
+    lease = await acquire(house, workflow_id)
+    await send(house, action(lease, START, epoch=0))
+    return lease
+
+
 async def state_of(house: House, workflow_id: str) -> orchestrator_pb2.GetWorkflowResponse:
     return await house.workflows.GetWorkflow(
         orchestrator_pb2.GetWorkflowRequest(workflow_id=workflow_id)
@@ -97,14 +104,14 @@ async def test_the_epoch_counts_the_changes(house: House) -> None:
 
 
 async def test_a_task_is_delegated_under_the_lease(house: House) -> None:
-    lease = await acquire(house, "w")
+    lease = await begin(house, "w")
     request = action(lease, DELEGATE)
     await send(house, request)
     call = house.script.seen["task"]
     assert call.lease is not None
     assert (call.lease.fence, call.lease.lease_id) == (lease.fence, lease.lease_id)
     assert call.action_id == request.action.action_id
-    assert call.epoch == 0
+    assert call.epoch == 1
     assert call.caller == ""
 
 
@@ -136,7 +143,7 @@ async def test_a_begun_workflow_is_not_begun_again(house: House) -> None:
 
 
 async def test_an_expired_action_is_refused(house: House) -> None:
-    lease = await acquire(house, "w")
+    lease = await begin(house, "w")
     request = action(lease, DELEGATE)
     request.action.expires_at.FromSeconds(int(time.time()) - 1)
     with pytest.raises(ActionExpiredError):
@@ -145,7 +152,7 @@ async def test_an_expired_action_is_refused(house: House) -> None:
 
 
 async def test_a_token_must_be_genuine_and_that_of_the_lease(house: House) -> None:
-    lease = await acquire(house, "w")
+    lease = await begin(house, "w")
     other = await acquire(house, "v")
     head, body, signature = lease.token.split(".")
     altered = f"{head}.{body}.{signature[::-1]}"
@@ -163,7 +170,7 @@ async def test_a_token_must_be_genuine_and_that_of_the_lease(house: House) -> No
 
 
 async def test_a_former_holder_is_refused(house: House, clock: SetClock) -> None:
-    lease = await acquire(house, "w")
+    lease = await begin(house, "w")
     clock.advance(60)
     with pytest.raises(LeaseExpiredError):
         await send(house, action(lease, DELEGATE))
@@ -173,14 +180,14 @@ async def test_a_former_holder_is_refused(house: House, clock: SetClock) -> None
 
 
 async def test_a_repeat_gets_the_recorded_reply(house: House, clock: SetClock) -> None:
-    lease = await acquire(house, "w")
+    lease = await begin(house, "w")
     request = action(lease, DELEGATE)
     first = await send(house, request)
-    await send(house, action(lease, UPDATE, epoch=1))
+    await send(house, action(lease, UPDATE, epoch=2))
     assert await send(house, request) == first
     clock.advance(60)
     successor = await acquire(house, "w", "b")
-    repeat = action(successor, DELEGATE, epoch=2, action_id=request.action.action_id)
+    repeat = action(successor, DELEGATE, epoch=3, action_id=request.action.action_id)
     assert await send(house, repeat) == first
     assert house.script.calls["task"] == 1
 
@@ -212,8 +219,8 @@ async def test_a_task_that_was_issued_before_tells_its_node_so(house: House) -> 
 
 
 async def test_the_whole_action_is_kept_for_the_audit(house: House) -> None:
-    lease = await acquire(house, "w")
-    request = action(lease, UPDATE, epoch=0)
+    lease = await begin(house, "w")
+    request = action(lease, UPDATE, epoch=1)
     request.action.metadata.entries["why"] = "because"
     request.action.parent_action_id = str(uuid.uuid4())
     await send(house, request)
@@ -223,7 +230,7 @@ async def test_the_whole_action_is_kept_for_the_audit(house: House) -> None:
 
 
 async def test_another_content_under_a_known_id_is_refused(house: House) -> None:
-    lease = await acquire(house, "w")
+    lease = await begin(house, "w")
     request = action(lease, DELEGATE)
     await send(house, request)
     with pytest.raises(AlreadyExistsError):
@@ -231,7 +238,7 @@ async def test_another_content_under_a_known_id_is_refused(house: House) -> None
 
 
 async def test_sent_twice_at_the_same_time_it_is_executed_once(house: House) -> None:
-    lease = await acquire(house, "w")
+    lease = await begin(house, "w")
     request = action(lease, DELEGATE)
     gate = house.script.gate("task")
     first = asyncio.create_task(send(house, request))
@@ -245,7 +252,7 @@ async def test_sent_twice_at_the_same_time_it_is_executed_once(house: House) -> 
 
 
 async def test_an_intruder_does_not_spoil_the_holders_action(house: House) -> None:
-    lease = await acquire(house, "w")
+    lease = await begin(house, "w")
     request = action(lease, DELEGATE)
     forged = Request()
     forged.CopyFrom(request)
@@ -258,7 +265,7 @@ async def test_an_intruder_does_not_spoil_the_holders_action(house: House) -> No
 
 
 async def test_who_gives_up_finds_the_reply_later(house: House) -> None:
-    lease = await acquire(house, "w")
+    lease = await begin(house, "w")
     request = action(lease, DELEGATE)
     gate = house.script.gate("task")
     caller = asyncio.create_task(send(house, request))
@@ -266,12 +273,12 @@ async def test_who_gives_up_finds_the_reply_later(house: House) -> None:
     caller.cancel()
     await asyncio.gather(caller, return_exceptions=True)
     gate.set()
-    assert (await send(house, request)).epoch == 1
+    assert (await send(house, request)).epoch == 2
     assert house.script.calls["task"] == 1
 
 
 async def test_a_final_failure_is_recorded_and_a_passing_one_is_not(house: House) -> None:
-    lease = await acquire(house, "w")
+    lease = await begin(house, "w")
     request = action(lease, DELEGATE)
     house.script.errors["task"] = [NodeUnavailableError("away"), AlgorithmNotFoundError("none")]
     expected: list[type[OnexError]] = [
@@ -298,11 +305,11 @@ async def test_an_aborted_workflow_changes_no_more(house: House) -> None:
 
 
 async def test_parallel_results_are_all_folded(house: House) -> None:
-    lease = await acquire(house, "w")
+    lease = await begin(house, "w")
     replies = await asyncio.gather(
         *(send(house, action(lease, DELEGATE, text=str(n))) for n in range(20))
     )
-    assert sorted(reply.epoch for reply in replies) == list(range(1, 21))
+    assert sorted(reply.epoch for reply in replies) == list(range(2, 22))
     stored = await state_of(house, "w")
     assert {data.unpack(s.output) for s in stored.state.steps} == set(map(str, range(20)))
 

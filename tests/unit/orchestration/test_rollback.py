@@ -38,7 +38,14 @@ from onex_grpc.errors import (
 from onex_grpc.store.model import Guard, IntentState
 from onex_grpc.workflow.answers import Answers, Given
 from onex_grpc.workflow.calls import StepCall
-from tests.unit.orchestration.callees import Callees, asked, restarted, run, state_of
+from tests.unit.orchestration.callees import (
+    Callees,
+    asked,
+    restarted,
+    run,
+    start_by_hand,
+    state_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -377,6 +384,7 @@ async def test_the_record_keeps_what_was_asked_for_and_undone(house: House) -> N
 
 async def test_a_former_holder_cancels_nothing(house: House) -> None:
     lease = await steal(house)
+    await start_by_hand(house, lease)
     await house.orchestrator.ExecuteAction(delegation(lease, "a"))
     await house.orchestrator.ExecuteAction(delegation(lease, "b"))
     newer = await steal(house)
@@ -408,13 +416,14 @@ async def epoch_of(house: House) -> int:
 
 async def test_intents_of_delegated_tasks_are_cancelled(house: House) -> None:
     lease = await steal(house)
+    await start_by_hand(house, lease)
     await house.orchestrator.ExecuteAction(delegation(lease, "kept"))
     own = delegation(lease, "own")
     own.action.command_payload.reducer.action_id = str(uuid.uuid4())
     for request in (delegation(lease, "plain"), own):
         await house.orchestrator.ExecuteAction(request)
-    lease.epoch = 3
-    told = await house.orchestrator.ExecuteAction(rollback(lease, 1))
+    lease.epoch = 4
+    told = await house.orchestrator.ExecuteAction(rollback(lease, 2))
     assert told.cancellation.cancelled == 2
     assert await queued(house, IntentState.PENDING) == ["kept"]
     # Of a workflow that the orchestrator did not begin it knows nothing that it could go on with.

@@ -23,6 +23,7 @@ from onex_grpc.errors import (
 from onex_grpc.store.keys import workflow_key
 from onex_grpc.store.model import Commit, FenceOnly, Guard, LeaseRequest
 from onex_grpc.workflow.journal import Journal
+from tests.unit.orchestration.callees import start_by_hand
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -276,6 +277,7 @@ async def test_an_action_that_the_stop_interrupts_is_to_be_sent_again(house: Hou
         workflow_id="w", holder="other", request_id=str(uuid.uuid4())
     )
     lease = (await house.leases.AcquireLease(request)).lease
+    await start_by_hand(house, lease)
     house.script.gate("task")
     delegated = orchestrator_pb2.ExecuteActionRequest(
         workflow_id="w", fence=lease.fence, lease_token=lease.token
@@ -301,6 +303,8 @@ async def test_the_next_holder_does_not_pay_for_the_former_ones_lease(
             workflow_id="w", holder=holder, request_id=str(uuid.uuid4())
         )
         lease = (await house.leases.AcquireLease(asked)).lease
+        if not lease.epoch:
+            await start_by_hand(house, lease)
         return LeaseClaim("w", lease.lease_id, lease.fence, lease.token)
 
     former = action(await acquire("former"), DELEGATE)
@@ -324,7 +328,7 @@ async def test_the_next_holder_does_not_pay_for_the_former_ones_lease(
         await late
     reply = await joined
     assert isinstance(reply, orchestrator_pb2.ExecuteActionResponse)
-    assert reply.epoch == 1
+    assert reply.epoch == 2
 
 
 async def test_nothing_passes_a_barrier_once_a_write_has_failed(house: House) -> None:
