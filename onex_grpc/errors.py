@@ -22,6 +22,8 @@ OnexError                          INTERNAL, INTERNAL
 │   └── StateUpdateConflictError     STATE_UPDATE_CONFLICT
 ├── StateConsistencyError          STATE_CONSISTENCY, ABORTED
 ├── TransactionError               TRANSACTION, ABORTED
+├── EventPositionError             EVENT_POSITION, OUT_OF_RANGE
+│   └── EventPositionExpiredError    EVENT_POSITION_EXPIRED
 ├── TransitionError                ILLEGAL_TRANSITION, FAILED_PRECONDITION
 │   └── GuardRejectedError         GUARD_REJECTED
 ├── DependencyResolutionError      DEPENDENCY_RESOLUTION, FAILED_PRECONDITION
@@ -202,6 +204,21 @@ class TransactionError(OnexError):
 
     reason = "TRANSACTION"
     default_status = Status.ABORTED
+
+
+class EventPositionError(OnexError):
+    """Raised when a subscription begins at a position that its log has not reached."""
+
+    reason = "EVENT_POSITION"
+    default_status = Status.OUT_OF_RANGE
+
+
+class EventPositionExpiredError(EventPositionError):
+    """Raised when events after a position are no longer kept; `context["first_available"]` is the
+    first that is.
+    """
+
+    reason = "EVENT_POSITION_EXPIRED"
 
 
 class TransitionError(OnexError):

@@ -34,7 +34,9 @@ class EventLog:
         return response.sequence
 
     async def read(self, topic: str, after_sequence: int = 0) -> list[event_pb2.Event]:
-        """The events that a topic has now, from after a sequence on."""
+        """Return the events that a topic has now, from after a sequence on; all that are kept from
+        0 on. Raises as `follow`.
+        """
         events: list[event_pb2.Event] = []
         request = event_pb2.SubscribeRequest(topic=topic, after_sequence=after_sequence)
         call = self._stub.Subscribe(request)
@@ -52,7 +54,18 @@ class EventLog:
         return events
 
     async def follow(self, topic: str, after_sequence: int = 0) -> AsyncIterator[event_pb2.Event]:
-        """The events of a topic from after a sequence on, then each new one, without end."""
+        """Yield the events of a topic from after a sequence on, then each new one, without end.
+
+        Args:
+            topic: the log to follow.
+            after_sequence: the last position that was seen; 0 begins with the first that is kept.
+
+        Raises:
+            EventPositionExpiredError: when events after the position were purged, before or while
+                they are read; `context["first_available"]` is the first position that is kept.
+            EventPositionError: when the log ends before the position.
+            NodeUnavailableError: when the node stops or cannot be reached.
+        """
         request = event_pb2.SubscribeRequest(topic=topic, after_sequence=after_sequence)
         call = self._stub.Subscribe(request)
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from onex.v1 import event_pb2, event_pb2_grpc
 from onex_grpc.context import current_call
 from onex_grpc.errors import NodeUnavailableError
+from onex_grpc.store.event_positions import check_position
 from onex_grpc.store.model import NewEvent, StoredEvent
 from onex_grpc.store.old_repeats import OldRepeats
 from onex_grpc.store.retention import DEFAULT_RETENTION
@@ -67,17 +68,25 @@ class EventBus(event_pb2_grpc.EventBusServiceServicer):
     async def Subscribe(
         self, request: event_pb2.SubscribeRequest, context: object
     ) -> AsyncIterator[event_pb2.SubscribeResponse]:
-        """Sends the backlog of a topic and then each new event, in order and without gaps.
+        """Send the backlog of a topic and then each new event, in order and without gaps.
 
         Raises:
+            EventPositionExpiredError: when events after the position were purged, before or while
+                the subscriber reads; it names the first position that is available.
+            EventPositionError: when the log ends before the position.
             NodeUnavailableError: when the node stops; subscribe again after the last sequence.
         """
-        head = await self._store.event_head(request.topic)
-        started = event_pb2.SubscriptionStarted(head_sequence=head)
+        topic, after = request.topic, request.after_sequence
+        span = await self._store.event_span(topic)
+        if after:
+            check_position(topic, after, span)
+        started = event_pb2.SubscriptionStarted(
+            head_sequence=span.head, expired_sequence=span.expired
+        )
         yield event_pb2.SubscribeResponse(started=started)
         closing: asyncio.Future[object] = asyncio.ensure_future(self._draining())
         try:
-            async for stored in self._stored(request.topic, request.after_sequence, closing):
+            async for stored in self._stored(topic, after or span.expired, closing):
                 yield event_pb2.SubscribeResponse(event=_event(stored))
         finally:
             closing.cancel()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from onex_grpc.store.event_positions import EventSpan
     from onex_grpc.store.model import (
         ActionRecord,
         Cancellation,
@@ -276,15 +277,19 @@ class EventStore(Protocol):
         ...
 
     async def read_events(self, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
-        """Events of a topic by sequence."""
+        """Return the next events of a topic, by sequence; none is left out.
+
+        Raises:
+            EventPositionExpiredError: when events after this sequence were purged.
+        """
         ...
 
-    async def event_head(self, topic: str) -> int:
-        """The last sequence of a topic; 0 where it is empty."""
+    async def event_span(self, topic: str) -> EventSpan:
+        """Return what the log has of a topic."""
         ...
 
     async def wait_events(self, topic: str, after: int) -> None:
-        """Returns when the topic has an event after this sequence."""
+        """Return when the topic has, or had, an event after this sequence."""
         ...
 
 

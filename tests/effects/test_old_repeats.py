@@ -99,12 +99,12 @@ async def test_an_event_is_not_published_again(tmp_path: Path) -> None:
         again_after(8)
         with pytest.raises(OutcomeUnknownError, match=r"retention.* events"):
             await executor.execute(contract("events", operation, "k"))
-        assert await store.event_head("things") == 0
+        assert (await store.event_span("things")).head == 0
         again_after(5)
         await executor.execute(contract("events", operation, "k"))
         again_after(8)
         await executor.execute(contract("events", operation, "k"))
-        assert await store.event_head("things") == 1
+        assert (await store.event_span("things")).head == 1
     await mesh.close()
     await server.drain(1.0)
     await store.close()

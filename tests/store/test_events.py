@@ -29,8 +29,10 @@ async def test_events_are_read_in_their_order(store: Store) -> None:
     assert [event.payload for event in page] == [b"0", b"1", b"2"]
     rest = await store.read_events("orders", page[-1].sequence, 3)
     assert [event.payload for event in rest] == [b"3", b"4"]
-    assert await store.event_head("orders") == rest[-1].sequence
-    assert await store.event_head("empty") == 0
+    span = await store.event_span("orders")
+    assert (span.expired, span.first, span.head) == (0, page[0].sequence, rest[-1].sequence)
+    assert span.end == (await store.event_span("other")).head
+    assert await store.event_span("empty") == (0, 0, 0, span.end)
 
 
 async def test_same_event_is_added_once(store: Store) -> None:

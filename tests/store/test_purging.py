@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
+from onex_grpc.errors import EventPositionExpiredError
 from onex_grpc.store import (
     Checkpoint,
     Exact,
@@ -85,7 +89,7 @@ async def test_numbers_are_not_issued_again(store: Store, clock: ManualClock) ->
         await store.complete_intents([claim.claim_token])
         clock.forward(20)
         await sweep(store, replace(FOR_EVER, intents_us=AGE, events_us=AGE))
-    (event,) = await store.read_events("t", 0, 10)
+    (event,) = await store.read_events("t", 2, 10)
     (row,) = await store.list_intents(IntentState.COMPLETED, 0, 10)
     assert (event.sequence, row.sequence) == (3, 3)
 
@@ -95,8 +99,54 @@ async def test_old_events_go(store: Store, clock: ManualClock) -> None:
         await store.publish_event(NewEvent("ab"[number % 2], str(number), b""))
         clock.forward(4)
     assert await sweep(store, replace(FOR_EVER, events_us=AGE), limit=2) == 3
-    assert [row.sequence for row in await store.read_events("a", 0, 9)] == [5]
-    assert [row.sequence for row in await store.read_events("b", 0, 9)] == [4]
+    assert [row.sequence for row in await store.read_events("a", 3, 9)] == [5]
+    assert [row.sequence for row in await store.read_events("b", 2, 9)] == [4]
+    assert await store.event_span("a") == (3, 5, 5, 5)
+    assert await store.event_span("b") == (2, 4, 4, 5)
+
+
+async def test_events_that_are_gone_are_not_passed_over(store: Store, clock: ManualClock) -> None:
+    for number in range(6):
+        await store.publish_event(NewEvent("ab"[number == 1], str(number), b""))
+        clock.forward(4)
+    await sweep(store, replace(FOR_EVER, events_us=AGE))
+    # Of a, 1, 3 and 4 are gone, and 5 and 6 are there.
+    for after in (0, 1, 2, 3):
+        with pytest.raises(EventPositionExpiredError) as refused:
+            await store.read_events("a", after, 9)
+        assert refused.value.context["first_available"] == "5"
+    assert [row.sequence for row in await store.read_events("a", 4, 9)] == [5, 6]
+    # Of b nothing is left, and who has seen its last event has missed none.
+    with pytest.raises(EventPositionExpiredError) as refused:
+        await store.read_events("b", 1, 9)
+    assert refused.value.context["first_available"] == "3"
+    assert await store.read_events("b", 2, 9) == []
+
+
+async def test_a_wait_ends_with_an_event_that_is_gone_already(
+    store: Store, clock: ManualClock
+) -> None:
+    await store.publish_event(NewEvent("a", "1", b""))
+    await store.publish_event(NewEvent("b", "2", b""))
+    clock.forward(20)
+    await sweep(store, replace(FOR_EVER, events_us=AGE))
+    assert (await store.event_span("a")).head == 0
+    await asyncio.wait_for(store.wait_events("a", 0), 10)
+
+
+@over_a_restart
+async def test_what_is_gone_is_known_after_a_restart(backend: Backend, clock: ManualClock) -> None:
+    store = await backend.open()
+    for number in range(3):
+        await store.publish_event(NewEvent("t", str(number), b""))
+        clock.forward(4)
+    await sweep(store, replace(FOR_EVER, events_us=AGE), limit=1)
+    await store.close()
+    store = await backend.open()
+    with pytest.raises(EventPositionExpiredError):
+        await store.read_events("t", 0, 9)
+    assert [row.sequence for row in await store.read_events("t", 1, 9)] == [2, 3]
+    await store.close()
 
 
 async def test_history_keeps_the_newest_and_what_is_pinned(

@@ -203,7 +203,7 @@ class Twins(RuleBasedStateMachine):
             *(lambda side, w=flow: pending(side, w) for flow in WORKFLOWS),
             *(lambda side, s=state: side.store.list_intents(s, 0, 99) for state in IntentState),
             *(lambda side, t=topic: side.store.read_events(t, 0, 9) for topic in TOPICS),
-            *(lambda side, t=topic: side.store.event_head(t) for topic in TOPICS),
+            *(lambda side, t=topic: side.store.event_span(t) for topic in TOPICS),
             *(lambda side, t=topic: side.store.find_event(t, "a") for topic in TOPICS),
             *(lambda side, k=key: side.store.list_history(k, 1, 9) for key in KEYS),
             *(lambda side, w=flow: side.store.list_actions(w, 0, 9) for flow in WORKFLOWS),

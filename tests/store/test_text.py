@@ -74,7 +74,7 @@ CALLS: dict[str, Callable[[Store, str], Awaitable[object]]] = {
     "publish": lambda s, t: s.publish_event(NewEvent("t", t, b"")),
     "events": lambda s, t: s.read_events(t, 0, 1),
     "event": lambda s, t: s.find_event("t", t),
-    "head": lambda s, t: s.event_head(t),
+    "head": lambda s, t: s.event_span(t),
     "outcome": lambda s, t: s.find_outcome(t),
     "record": lambda s, t: s.record_outcome(t, IdempotencyRecord(b"", b"")),
     "register node": lambda s, t: s.register_node(NodeEntry(t, "", "", "", b"")),

@@ -91,7 +91,7 @@ async def test_event_that_commits_late_is_not_overtaken(
             second = asyncio.ensure_future(stores[1].publish_event(NewEvent("t", "second", b"")))
             # It is done in a moment where nothing holds it back.
             await asyncio.wait((second,), timeout=0.3)
-            assert await stores[1].event_head("t") == 0
+            assert (await stores[1].event_span("t")).head == 0
             rival.execute("SELECT pg_advisory_unlock(42)")
         assert (await first).sequence < (await second).sequence
         assert len(await stores[1].read_events("t", 0, 10)) == 2

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from onex.v1 import common_pb2 as onex_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13onex/v1/event.proto\x12\x07onex.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/common.proto\"\xc2\x01\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12\x0b\n\x03key\x18\x04 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\x12\x1b\n\x04\x64\x61ta\x18\x06 \x01(\x0b\x32\r.onex.v1.Data\x12\x10\n\x08sequence\x18\x07 \x01(\x04\x12\x30\n\x0cpublished_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"/\n\x0ePublishRequest\x12\x1d\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x0e.onex.v1.Event\"#\n\x0fPublishResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"9\n\x10SubscribeRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\",\n\x13SubscriptionStarted\x12\x15\n\rhead_sequence\x18\x01 \x01(\x04\"p\n\x11SubscribeResponse\x12/\n\x07started\x18\x01 \x01(\x0b\x32\x1c.onex.v1.SubscriptionStartedH\x00\x12\x1f\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x0e.onex.v1.EventH\x00\x42\t\n\x07message2\x95\x01\n\x0f\x45ventBusService\x12<\n\x07Publish\x12\x17.onex.v1.PublishRequest\x1a\x18.onex.v1.PublishResponse\x12\x44\n\tSubscribe\x12\x19.onex.v1.SubscribeRequest\x1a\x1a.onex.v1.SubscribeResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13onex/v1/event.proto\x12\x07onex.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/common.proto\"\xc2\x01\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12\x0b\n\x03key\x18\x04 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x05 \x01(\t\x12\x1b\n\x04\x64\x61ta\x18\x06 \x01(\x0b\x32\r.onex.v1.Data\x12\x10\n\x08sequence\x18\x07 \x01(\x04\x12\x30\n\x0cpublished_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"/\n\x0ePublishRequest\x12\x1d\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x0e.onex.v1.Event\"#\n\x0fPublishResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"9\n\x10SubscribeRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\"F\n\x13SubscriptionStarted\x12\x15\n\rhead_sequence\x18\x01 \x01(\x04\x12\x18\n\x10\x65xpired_sequence\x18\x02 \x01(\x04\"p\n\x11SubscribeResponse\x12/\n\x07started\x18\x01 \x01(\x0b\x32\x1c.onex.v1.SubscriptionStartedH\x00\x12\x1f\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x0e.onex.v1.EventH\x00\x42\t\n\x07message2\x95\x01\n\x0f\x45ventBusService\x12<\n\x07Publish\x12\x17.onex.v1.PublishRequest\x1a\x18.onex.v1.PublishResponse\x12\x44\n\tSubscribe\x12\x19.onex.v1.SubscribeRequest\x1a\x1a.onex.v1.SubscribeResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,9 +42,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBSCRIBEREQUEST']._serialized_start=370
   _globals['_SUBSCRIBEREQUEST']._serialized_end=427
   _globals['_SUBSCRIPTIONSTARTED']._serialized_start=429
-  _globals['_SUBSCRIPTIONSTARTED']._serialized_end=473
-  _globals['_SUBSCRIBERESPONSE']._serialized_start=475
-  _globals['_SUBSCRIBERESPONSE']._serialized_end=587
-  _globals['_EVENTBUSSERVICE']._serialized_start=590
-  _globals['_EVENTBUSSERVICE']._serialized_end=739
+  _globals['_SUBSCRIPTIONSTARTED']._serialized_end=499
+  _globals['_SUBSCRIBERESPONSE']._serialized_start=501
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=613
+  _globals['_EVENTBUSSERVICE']._serialized_start=616
+  _globals['_EVENTBUSSERVICE']._serialized_end=765
 # @@protoc_insertion_point(module_scope)

@@ -132,7 +132,7 @@ class SubscribeRequest(_message.Message):
     topic: _builtins.str
     """topic is the log to follow."""
     after_sequence: _builtins.int
-    """after_sequence is the last position that the subscriber has seen; 0 from the beginning."""
+    """after_sequence is the last position that the subscriber has seen; 0 from the first event that is kept."""
     def __init__(
         self,
         *,
@@ -154,18 +154,24 @@ class SubscriptionStarted(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HEAD_SEQUENCE_FIELD_NUMBER: _builtins.int
+    EXPIRED_SEQUENCE_FIELD_NUMBER: _builtins.int
     head_sequence: _builtins.int
     """head_sequence is the topic's last position when the subscription began; 0 where it is empty. An event at this
     position is the last of the backlog.
+    """
+    expired_sequence: _builtins.int
+    """expired_sequence is the topic's last position that is no longer kept; 0 where all are. A subscriber that begins with
+    0 gets none of the events up to it.
     """
     def __init__(
         self,
         *,
         head_sequence: _builtins.int = ...,
+        expired_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["head_sequence", b"head_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired_sequence", b"expired_sequence", "head_sequence", b"head_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -61,7 +61,9 @@ class EventBusServiceServicer(object):
 
     def Subscribe(self, request, context):
         """Subscribe sends the backlog of a topic and then each new event, in order and without gaps, until the caller ends
-        it.
+        it. OUT_OF_RANGE with reason EVENT_POSITION_EXPIRED: events after the position are no longer kept, or were purged
+        before a slow subscriber got them; context first_available is the first position that is. OUT_OF_RANGE with reason
+        EVENT_POSITION: the log ends before the position, as after the restore of an older backup.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

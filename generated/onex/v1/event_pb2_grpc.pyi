@@ -22,7 +22,9 @@ class EventBusServiceStub:
     """
     Subscribe: _aio.UnaryStreamMultiCallable[_event_pb2.SubscribeRequest, _event_pb2.SubscribeResponse]
     """Subscribe sends the backlog of a topic and then each new event, in order and without gaps, until the caller ends
-    it.
+    it. OUT_OF_RANGE with reason EVENT_POSITION_EXPIRED: events after the position are no longer kept, or were purged
+    before a slow subscriber got them; context first_available is the first position that is. OUT_OF_RANGE with reason
+    EVENT_POSITION: the log ends before the position, as after the restore of an older backup.
     """
 
 class EventBusServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -45,7 +47,9 @@ class EventBusServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_event_pb2.SubscribeRequest, _abc.AsyncIterator[_event_pb2.SubscribeResponse]],
     ) -> _abc.AsyncIterator[_event_pb2.SubscribeResponse]:
         """Subscribe sends the backlog of a topic and then each new event, in order and without gaps, until the caller ends
-        it.
+        it. OUT_OF_RANGE with reason EVENT_POSITION_EXPIRED: events after the position are no longer kept, or were purged
+        before a slow subscriber got them; context first_available is the first position that is. OUT_OF_RANGE with reason
+        EVENT_POSITION: the log ends before the position, as after the restore of an older backup.
         """
 
 def add_EventBusServiceServicer_to_server(servicer: EventBusServiceServicer, server: _aio.Server) -> None: ...

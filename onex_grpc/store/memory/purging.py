@@ -98,6 +98,7 @@ def _events(tx: Transaction, retention: Retention, limit: int) -> tuple[int, boo
         tx.remove(tx.tables.events, name)
         kept = [other for other in tx.tables.topics[name[0]] if other is not event]
         tx.put(tx.tables.topics, name[0], kept)
+        tx.put(tx.tables.expired_events, name[0], event.sequence)
     return len(over), len(over) < limit
 
 

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.store import tally
+from onex_grpc.store.event_positions import EventSpan, expired_position
 from onex_grpc.store.keys import WORKFLOW_PREFIX, workflow_key
 from onex_grpc.store.memory.registry import REVISION
 from onex_grpc.store.memory.tables import Stage
@@ -121,16 +122,23 @@ def _by_order(row: Intent) -> tuple[str, int]:
 
 
 def events(tables: Tables, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
-    """Events of a topic, by sequence."""
+    """Return the next events of a topic; raises EventPositionExpiredError."""
+    if after < tables.expired_events.get(topic, 0):
+        raise expired_position(topic, after, event_span(tables, topic))
     log = tables.topics.get(topic, [])
     start = bisect_right(log, after, key=lambda event: event.sequence)
     return log[start : start + limit]
 
 
-def event_head(tables: Tables, topic: str) -> int:
-    """The last sequence of a topic."""
-    log = tables.topics.get(topic)
-    return log[-1].sequence if log else 0
+def event_span(tables: Tables, topic: str) -> EventSpan:
+    """Return what the log has of a topic."""
+    log = tables.topics.get(topic, [])
+    return EventSpan(
+        expired=tables.expired_events.get(topic, 0),
+        first=log[0].sequence if log else 0,
+        head=log[-1].sequence if log else 0,
+        end=tables.counters.get("event", 0),
+    )
 
 
 def nodes(tables: Tables) -> NodeEntries:

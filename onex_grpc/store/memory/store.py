@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from onex_grpc.store.batcher import OnBatch
+    from onex_grpc.store.event_positions import EventSpan
     from onex_grpc.store.model import (
         ActionRecord,
         Cancellation,
@@ -305,16 +306,17 @@ class MemoryStore(SingleProcess):
         check_numbers(after=after, limit=limit)
         return self._runner.read(lambda t: queries.events(t, topic, after, limit))
 
-    async def event_head(self, topic: str) -> int:
+    async def event_span(self, topic: str) -> EventSpan:
         check_names(topic=topic)
-        return self._runner.read(lambda t: queries.event_head(t, topic))
+        return self._runner.read(lambda t: queries.event_span(t, topic))
 
     async def wait_events(self, topic: str, after: int) -> None:
         while True:
             # Asked for before the look, so that no event falls between the two.
             woken = self._wakeups.topic(topic)
             try:
-                if await self.event_head(topic) > after:
+                span = await self.event_span(topic)
+                if max(span.head, span.expired) > after:
                     return
                 await woken
             finally:

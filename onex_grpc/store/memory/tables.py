@@ -107,6 +107,7 @@ class Tables:
     tally: dict[tuple[int, int, str], int] = field(default_factory=dict)
     events: dict[tuple[str, str], StoredEvent] = field(default_factory=dict)
     topics: dict[str, list[StoredEvent]] = field(default_factory=dict)
+    expired_events: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, IdempotencyRecord] = field(default_factory=dict)
     recorded_us: dict[str, int] = field(default_factory=dict)
     nodes: dict[tuple[str, str], NodeEntry] = field(default_factory=dict)

@@ -30,8 +30,12 @@ _INTENTS: Final = (
 _LAST_INTENT: Final = "SELECT max(seq) FROM intent"
 _LAST_ACTION: Final = "SELECT max(id) FROM action"
 _EVENTS: Final = (
-    "SELECT seq, published_us FROM event WHERE seq < (SELECT max(seq) FROM event) "
+    "SELECT seq, published_us, topic FROM event WHERE seq < (SELECT max(seq) FROM event) "
     "ORDER BY seq LIMIT %s"
+)
+_EXPIRE: Final = (
+    "INSERT INTO event_expired (topic, seq) SELECT * FROM unnest(%s::text[], %s::bigint[]) "
+    "ON CONFLICT (topic) DO UPDATE SET seq = greatest(event_expired.seq, excluded.seq)"
 )
 _OUTCOMES: Final = "SELECT id, recorded_us FROM outcome ORDER BY id LIMIT %s"
 _STEPS: Final = (
@@ -106,8 +110,11 @@ def _intents(tx: Transaction, retention: Retention, after: int, limit: int) -> _
 
 def _events(tx: Transaction, retention: Retention, limit: int) -> tuple[int, bool]:
     rows = tx.rows(_EVENTS, (limit,))
-    over = [seq for seq, _ in _older(rows, tx.now_us - retention.events_us)]
-    tx.write("DELETE FROM event WHERE seq = ANY(%s)", (over,))
+    over = _older(rows, tx.now_us - retention.events_us)
+    tx.write("DELETE FROM event WHERE seq = ANY(%s)", ([seq for seq, _, _ in over],))
+    # By sequence, so that each topic's last one stays.
+    last = {topic: seq for seq, _, topic in over}
+    tx.write(_EXPIRE, ([*last], [*last.values()]))
     return len(over), len(over) < limit
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from onex_grpc.store.event_positions import EventSpan, expired_position
 from onex_grpc.store.keys import WORKFLOW_PREFIX, workflow_key
 from onex_grpc.store.model import (
     Guard,
@@ -41,6 +42,18 @@ _CONDITIONS: Final = {
     IntentState.CANCELLED: ("state = 7",),
 }
 _LEASE: Final = SELECT_LEASE + "WHERE workflow_id = %s"
+_EVENTS: Final = (
+    "SELECT 0::bigint AS seq, NULL::bytea, "
+    "coalesce((SELECT seq FROM event_expired WHERE topic = %s), 0) "
+    "UNION ALL (SELECT seq, payload, published_us FROM event "
+    "WHERE topic = %s AND seq > %s ORDER BY seq LIMIT %s) ORDER BY 1"
+)
+_EVENT_SPAN: Final = (
+    "SELECT coalesce((SELECT seq FROM event_expired WHERE topic = %s), 0), "
+    "coalesce((SELECT min(seq) FROM event WHERE topic = %s), 0), "
+    "coalesce((SELECT max(seq) FROM event WHERE topic = %s), 0), "
+    "coalesce((SELECT max(seq) FROM event), 0)"
+)
 _PAGE: Final = (
     "(SELECT seq, payload, attempts, last_error FROM intent "
     "WHERE {} AND seq > %s ORDER BY seq LIMIT %s)"
@@ -119,17 +132,14 @@ def event(session: Session, topic: str, event_id: str) -> StoredEvent | None:
 
 
 def events(session: Session, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
-    """Events of a topic, by sequence."""
-    rows = session.rows(
-        "SELECT seq, payload, published_us FROM event "
-        "WHERE topic = %s AND seq > %s ORDER BY seq LIMIT %s",
-        (topic, after, limit),
-    )
+    """Return the next events of a topic; raises EventPositionExpiredError."""
+    # One statement, so that what was purged and what is left are of the same moment.
+    (_, _, expired), *rows = session.rows(_EVENTS, (topic, topic, after, limit))
+    if after < expired:
+        raise expired_position(topic, after, event_span(session, topic))
     return [StoredEvent(*row) for row in rows]
 
 
-def event_head(session: Session, topic: str) -> int:
-    """The last sequence of a topic."""
-    row = session.row("SELECT coalesce(max(seq), 0) FROM event WHERE topic = %s", (topic,))
-    head: int = row[0] if row else 0
-    return head
+def event_span(session: Session, topic: str) -> EventSpan:
+    """Return what the log has of a topic."""
+    return EventSpan(*(session.row(_EVENT_SPAN, (topic,) * 3) or (0, 0, 0, 0)))

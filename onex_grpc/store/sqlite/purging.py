@@ -30,8 +30,12 @@ _INTENTS: Final = (
 _LAST_INTENT: Final = "SELECT max(seq) FROM intent"
 _LAST_ACTION: Final = "SELECT max(id) FROM action"
 _EVENTS: Final = (
-    "SELECT seq, published_us FROM event WHERE seq < (SELECT max(seq) FROM event) "
+    "SELECT seq, published_us, topic FROM event WHERE seq < (SELECT max(seq) FROM event) "
     "ORDER BY seq LIMIT ?"
+)
+_EXPIRE: Final = (
+    "INSERT INTO event_expired (topic, seq) VALUES (?, ?) "
+    "ON CONFLICT (topic) DO UPDATE SET seq = excluded.seq"
 )
 _OUTCOMES: Final = "SELECT id, recorded_us FROM outcome ORDER BY id LIMIT ?"
 STEPS: Final = (
@@ -98,8 +102,10 @@ def _intents(tx: Transaction, retention: Retention, after: int, limit: int) -> _
 
 def _events(tx: Transaction, retention: Retention, limit: int) -> tuple[int, bool]:
     rows: list[Row] = tx.execute(_EVENTS, (limit,)).fetchall()
-    over = [seq for seq, _ in _older(rows, tx.now_us - retention.events_us)]
-    tx.executemany("DELETE FROM event WHERE seq = ?", [(one,) for one in over])
+    over = _older(rows, tx.now_us - retention.events_us)
+    tx.executemany("DELETE FROM event WHERE seq = ?", [(seq,) for seq, _, _ in over])
+    # By sequence, so that each topic's last one stays.
+    tx.executemany(_EXPIRE, [*{topic: seq for seq, _, topic in over}.items()])
     return len(over), len(over) < limit
 
 

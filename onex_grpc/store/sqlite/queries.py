@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from onex_grpc.store.event_positions import EventSpan, expired_position
 from onex_grpc.store.keys import WORKFLOW_PREFIX, workflow_key
 from onex_grpc.store.lease_rules import LeaseRow
 from onex_grpc.store.model import (
@@ -45,6 +46,17 @@ OPEN_WORK: Final = (
     "SELECT s.key, coalesce(w.holder, ''), coalesce(w.expires_us, 0) FROM state s "
     "LEFT JOIN workflow w ON s.key = ? || w.workflow_id AND w.workflow_id = substr(s.key, ?) "
     "WHERE s.open = 1 AND s.key >= ? AND s.key < ? ORDER BY s.key"
+)
+_EVENTS: Final = (
+    "SELECT 0 AS seq, NULL, coalesce((SELECT seq FROM event_expired WHERE topic = ?1), 0) "
+    "UNION ALL SELECT * FROM (SELECT seq, payload, published_us FROM event "
+    "WHERE topic = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3) ORDER BY 1"
+)
+_EVENT_SPAN: Final = (
+    "SELECT coalesce((SELECT seq FROM event_expired WHERE topic = ?1), 0), "
+    "coalesce((SELECT min(seq) FROM event WHERE topic = ?1), 0), "
+    "coalesce((SELECT max(seq) FROM event WHERE topic = ?1), 0), "
+    "coalesce((SELECT max(seq) FROM event), 0)"
 )
 _PAGE: Final = (
     "SELECT seq, payload, attempts, last_error FROM intent "
@@ -122,16 +134,16 @@ def event(connection: apsw.Connection, topic: str, event_id: str) -> StoredEvent
 def events(
     connection: apsw.Connection, topic: str, after: int, limit: int
 ) -> Sequence[StoredEvent]:
-    """Events of a topic, by sequence."""
-    rows: list[Row] = connection.execute(
-        "SELECT seq, payload, published_us FROM event "
-        "WHERE topic = ? AND seq > ? ORDER BY seq LIMIT ?",
-        (topic, after, limit),
-    ).fetchall()
+    """Return the next events of a topic; raises EventPositionExpiredError."""
+    # One statement, so that what was purged and what is left are of the same moment.
+    found: list[Row] = connection.execute(_EVENTS, (topic, after, limit)).fetchall()
+    (_, _, expired), *rows = found
+    if after < expired:
+        raise expired_position(topic, after, event_span(connection, topic))
     return [StoredEvent(*row) for row in rows]
 
 
-def event_head(connection: apsw.Connection, topic: str) -> int:
-    """The last sequence of a topic."""
-    row = connection.execute("SELECT max(seq) FROM event WHERE topic = ?", (topic,)).fetchone()
-    return (row[0] or 0) if row else 0
+def event_span(connection: apsw.Connection, topic: str) -> EventSpan:
+    """Return what the log has of a topic."""
+    row: Row = connection.execute(_EVENT_SPAN, (topic,)).fetchone() or (0, 0, 0, 0)
+    return EventSpan(*row)

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from onex_grpc.store.batcher import Batcher
     from onex_grpc.store.clock import StoreClock
+    from onex_grpc.store.event_positions import EventSpan
     from onex_grpc.store.model import (
         ActionRecord,
         Cancellation,
@@ -311,16 +312,17 @@ class SqliteStore(SingleProcess):
         check_numbers(after=after, limit=limit)
         return await self._reader.list(lambda c: queries.events(c, topic, after, limit))
 
-    async def event_head(self, topic: str) -> int:
+    async def event_span(self, topic: str) -> EventSpan:
         check_names(topic=topic)
-        return self._reader.row(lambda c: queries.event_head(c, topic))
+        return self._reader.row(lambda c: queries.event_span(c, topic))
 
     async def wait_events(self, topic: str, after: int) -> None:
         while True:
             # Asked for before the look, so that no event falls between the two.
             woken = self._wakeups.topic(topic)
             try:
-                if await self.event_head(topic) > after:
+                span = await self.event_span(topic)
+                if max(span.head, span.expired) > after:
                     return
                 await woken
             finally:

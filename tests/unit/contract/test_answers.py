@@ -162,6 +162,7 @@ async def test_events(mesh: LocalMesh) -> None:
     call = stub.Subscribe(event_pb2.SubscribeRequest(topic="t", after_sequence=published[0]))
     started = await anext(aiter(call))
     assert started.started.head_sequence == published[1]
+    assert started.started.expired_sequence == 0
     second = (await anext(aiter(call))).event
     assert (second.event_id, second.sequence) == ("e2", published[1])
     assert unpack(second.data) == 2.0

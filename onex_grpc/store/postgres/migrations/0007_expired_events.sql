@@ -1,0 +1,5 @@
+-- The last position of each topic that was purged: who has read less than that has missed events.
+CREATE TABLE event_expired (
+  topic  text COLLATE "C" PRIMARY KEY,
+  seq    bigint NOT NULL
+);
