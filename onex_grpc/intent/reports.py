@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_MOST: Final = 1000
+_MOST_BYTES: Final = 1024 * 1024
+"""So much is settled at once; a worker that reports more is heard once that is done."""
+
 LOST: Final = intent_pb2.INTENT_STATUS_UNSPECIFIED
 """The status that says that a claim was no longer the worker's."""
 
@@ -46,40 +50,59 @@ class Reports:
         self._tell = tell
         self._arrived = asyncio.Event()
         self._last = False
+        self._count = 0
+        self._bytes = 0
+        self._below = asyncio.Event()
+        self._below.set()
         self._completed: list[str] = []
         self._extended: list[str] = []
         self._failed: list[intent_pb2.TakeIntentsFail] = []
 
+    async def accept_more(self) -> None:
+        """Return when a further report may be taken, if too many are being settled."""
+        await self._below.wait()
+
     def complete(self, report: intent_pb2.TakeIntentsComplete) -> None:
-        """Takes the report of an executed intent."""
+        """Take the report of an executed intent."""
         self._completed.append(report.claim_token)
-        self._arrived.set()
+        self._arrive(0)
 
     def extend(self, report: intent_pb2.TakeIntentsExtend) -> None:
-        """Takes the wish for more time."""
+        """Take the wish for more time."""
         self._extended.append(report.claim_token)
-        self._arrived.set()
+        self._arrive(0)
 
     def fail(self, report: intent_pb2.TakeIntentsFail) -> None:
-        """Takes the report of a failed attempt."""
+        """Take the report of a failed attempt."""
         self._failed.append(report)
-        self._arrived.set()
+        self._arrive(report.ByteSize())
 
     def no_more(self) -> None:
-        """Makes `settle` return after what has arrived."""
+        """Make `settle` return after what has arrived."""
         self._last = True
         self._arrived.set()
 
     async def settle(self) -> None:
-        """Settles the reports as they arrive, until the last one."""
+        """Settle the reports as they arrive, until the last one."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            await self._settle_completed()
+            # First: who wanted more time may have ended meanwhile, never the other way round.
             await self._settle_extended()
+            await self._settle_completed()
             await self._settle_failed()
-            if self._last and not self._arrived.is_set():
-                return
+            if not self._arrived.is_set():
+                self._count = self._bytes = 0
+                self._below.set()
+                if self._last:
+                    return
+
+    def _arrive(self, size: int) -> None:
+        self._arrived.set()
+        self._count += 1
+        self._bytes += size
+        if self._count >= _MOST or self._bytes >= _MOST_BYTES:
+            self._below.clear()
 
     async def _settle_completed(self) -> None:
         tokens, self._completed = self._completed, []

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 from onex.v1 import error_pb2, intent_pb2, intent_pb2_grpc
 from onex_grpc.errors import ContractValidationError, Violation
 from onex_grpc.intent.cancelling import cancel
-from onex_grpc.intent.claims import ClaimLedger
 from onex_grpc.intent.connected import ConnectedWorkers
 from onex_grpc.intent.figures import queue_figures
-from onex_grpc.intent.stream import WorkerStream
+from onex_grpc.intent.outbox import MOST_DELIVERIES, STREAM_BYTES
+from onex_grpc.intent.stream import StreamHost, WorkerStream
 from onex_grpc.intent.unserved import UnservedRoutes
 from onex_grpc.store.model import IntentState, StoredIntent
+from onex_grpc.store.portion import Portion
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -52,9 +53,13 @@ class IntentQueue(intent_pb2_grpc.IntentQueueServiceServicer):
     ) -> None:
         self._store = store
         self._draining = draining or asyncio.Event().wait
-        self._visibility_us = round(visibility * 1_000_000)
-        self._ledger = ClaimLedger()
         self._connected = ConnectedWorkers()
+        self._host = StreamHost(
+            store,
+            Portion(MOST_DELIVERIES, STREAM_BYTES),
+            self._connected,
+            round(visibility * 1_000_000),
+        )
         self._unserved = UnservedRoutes()
         self._find_emitted = find_emitted
 
@@ -64,8 +69,7 @@ class IntentQueue(intent_pb2_grpc.IntentQueueServiceServicer):
         context: object,
     ) -> AsyncIterator[intent_pb2.TakeIntentsResponse]:
         """Pushes intents as the worker gives credit, and settles its reports."""
-        stream = WorkerStream(self._store, self._ledger, self._connected, self._visibility_us)
-        responses = stream.run(request_iterator, self._draining)
+        responses = WorkerStream(self._host).run(request_iterator, self._draining)
         try:
             async for response in responses:
                 yield response

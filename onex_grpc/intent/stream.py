@@ -3,84 +3,131 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from typing import TYPE_CHECKING, Final
+import logging
+from typing import TYPE_CHECKING
 
 from onex.v1 import intent_pb2
 from onex_grpc.errors import ContractValidationError, NodeUnavailableError, Violation
 from onex_grpc.intent.claims import Claim, ClaimLedger
+from onex_grpc.intent.outbox import MOST_HELD, Backlog, Outbox
 from onex_grpc.intent.reports import LOST, Reports
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncGenerator,
-        AsyncIterator,
-        Awaitable,
-        Callable,
-        Sequence,
-    )
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
     from onex_grpc.intent.connected import ConnectedWorkers
     from onex_grpc.store.model import ClaimedIntent
+    from onex_grpc.store.portion import Portion
     from onex_grpc.store.protocol import IntentStore
 
     Draining = Callable[[], Awaitable[object]]
+    Requests = AsyncIterator[intent_pb2.TakeIntentsRequest]
 
-_CLAIM_AT_ONCE: Final = 100
+_log = logging.getLogger(__name__)
 
 
-class WorkerStream:
-    """The queue's end of a TakeIntents stream.
+class StreamHost:
+    """What the streams of one queue share.
 
-    Three tasks share it: one hears the worker, one claims and delivers, one settles reports.
+    Args:
+        store: that of the queue.
+        portion: how many intents a stream claims at once.
+        connected: hears of each worker.
+        visibility_us: how long a claim lasts.
     """
 
     def __init__(
         self,
         store: IntentStore,
-        ledger: ClaimLedger,
+        portion: Portion,
         connected: ConnectedWorkers,
         visibility_us: int,
     ) -> None:
-        self._store = store
-        self._ledger = ledger
-        self._connected = connected
-        self._visibility_us = visibility_us
+        self.store = store
+        self.portion = portion
+        self.connected = connected
+        self.visibility_us = visibility_us
+        self.ledger = ClaimLedger()
+        self.backlog = Backlog()
+
+
+class WorkerStream:
+    """The queue's end of a TakeIntents stream.
+
+    However it ends, the reports that have arrived are settled first, and what the worker never got
+    is given back.
+    """
+
+    def __init__(self, host: StreamHost) -> None:
+        self._host = host
+        self._store = host.store
         self._worker = ""
         self._accepts: frozenset[str] = frozenset()
         self._claims: dict[str, Claim] = {}
-        self._reports = Reports(store, self._claims, visibility_us, self._tell)
+        self._outbox = Outbox(host.backlog)
+        self._reports = Reports(self._store, self._claims, host.visibility_us, self._outbox.confirm)
         self._credit = 0
         self._credited = asyncio.Event()
         self._said_goodbye = False
+        self._unsent: list[str] = []
         self._claiming: asyncio.Future[Sequence[ClaimedIntent]] | None = None
-        self._out: asyncio.Queue[intent_pb2.TakeIntentsResponse | None] = asyncio.Queue()
-        self._error: Exception | None = None
+        self._gone = asyncio.Event()
+        self._error: BaseException | None = None
 
     async def run(
-        self, requests: AsyncIterator[intent_pb2.TakeIntentsRequest], draining: Draining
+        self, requests: Requests, draining: Draining
     ) -> AsyncGenerator[intent_pb2.TakeIntentsResponse, None]:
-        """What the queue says to the worker, until one of them leaves."""
-        leaving: asyncio.Future[object] = asyncio.ensure_future(draining())
-        leaving.add_done_callback(self._leave)
-        tasks: list[asyncio.Task[None]] = []
+        """Yield what the queue says to the worker, until one of them leaves."""
+        holding = asyncio.create_task(self._hold(requests, draining))
         try:
-            await self._greet(requests)
-            work = (partial(self._hear, requests), self._deliver, self._settle)
-            tasks += [asyncio.create_task(self._guarded(part)) for part in work]
-            with self._connected.joined(self._worker, self._accepts):
-                while (response := await self._out.get()) is not None:
-                    yield response
+            while (response := await self._outbox.take()) is not None:
+                yield response
             if self._error is not None:
                 raise self._error
         finally:
-            leaving.cancel()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._part()
+            self._gone.set()
+            # Shielded: a call that is cut off ends here, its reports are settled nevertheless.
+            await asyncio.shield(holding)
 
-    async def _greet(self, requests: AsyncIterator[intent_pb2.TakeIntentsRequest]) -> None:
+    async def _hold(self, requests: Requests, draining: Draining) -> None:
+        """Serve the worker until one side leaves, and part then. Keeps the error, raises none."""
+        settling = asyncio.create_task(self._reports.settle())
+        serving = [
+            asyncio.create_task(self._hear(requests)),
+            asyncio.create_task(self._deliver()),
+            asyncio.create_task(self._relieve()),
+            asyncio.create_task(_leave(draining)),
+            asyncio.create_task(_wait(self._gone)),
+        ]
+        await asyncio.wait((settling, *serving), return_when=asyncio.FIRST_COMPLETED)
+        for task in serving:
+            task.cancel()
+        # At once: nothing may go out to a worker that can report no more.
+        self._unsent += self._outbox.withdraw()
+        self._reports.no_more()
+        parting = asyncio.create_task(self._part(settling))
+        await asyncio.wait((settling, *serving, parting))
+        for task in (settling, *serving, parting):
+            if not task.cancelled():
+                self._error = self._error or task.exception()
+        if self._error is not None and self._gone.is_set():
+            _log.warning("reports of %s may be lost with its stream: %s", self._worker, self._error)
+        self._outbox.close()
+
+    async def _hear(self, requests: Requests) -> None:
+        """Take in what the worker says, until its last message."""
+        await self._greet(requests)
+        with self._host.connected.joined(self._worker, self._accepts):
+            while not self._said_goodbye:
+                # A worker that does not read is not heard, as flow control has it.
+                await self._reports.accept_more()
+                await self._outbox.accepts_confirmations()
+                request = await anext(requests, None)
+                if request is None:
+                    return
+                self._take_in(request)
+
+    async def _greet(self, requests: Requests) -> None:
         first = await anext(requests, None)
         if first is None or not first.HasField("hello"):
             raise ContractValidationError.of(Violation("message", "begin the stream with a hello"))
@@ -88,115 +135,130 @@ class WorkerStream:
         self._accepts = frozenset(first.hello.accepts)
         held = list(first.hello.held_claim_tokens)
         # What it does not name it never got, or it died with it; nobody needs to wait for that.
-        keep = self._ledger.come_back(self._worker, held, self._claims)
+        keep = self._host.ledger.come_back(self._worker, held, self._claims)
         await self._store.take_back_intents(self._worker, keep)
         if held:
-            alive = await self._store.extend_intents(held, self._visibility_us)
+            alive = await self._store.extend_intents(held, self._host.visibility_us)
             for token, is_alive in zip(held, alive, strict=True):
                 if not is_alive:
                     self._claims.pop(token, None)
-                    self._tell(token, LOST)
+                    self._outbox.confirm(token, LOST)
 
-    async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
-        """Ends the stream with the error of one of its tasks."""
-        # A callable, since a task that is cancelled before it begins would never await a coroutine.
-        try:
-            await part()
-        except Exception as error:
-            self._end(error)
+    def _take_in(self, request: intent_pb2.TakeIntentsRequest) -> None:
+        match request.WhichOneof("message"):
+            case "credit":
+                self._add_credit(request.credit.count)
+            case "complete":
+                self._reports.complete(request.complete)
+            case "fail":
+                self._reports.fail(request.fail)
+            case "extend":
+                self._reports.extend(request.extend)
+            case "goodbye":
+                self._said_goodbye = True
+            case _:
+                raise ContractValidationError.of(
+                    Violation("message.hello", "only the first message is a hello")
+                )
 
-    def _leave(self, leaving: asyncio.Future[object]) -> None:
-        if not leaving.cancelled():
-            self._end(NodeUnavailableError("the queue is stopping; connect again"))
-
-    def _end(self, error: Exception | None) -> None:
-        self._error = self._error or error
-        self._out.put_nowait(None)
-
-    async def _hear(self, requests: AsyncIterator[intent_pb2.TakeIntentsRequest]) -> None:
-        async for request in requests:
-            match request.WhichOneof("message"):
-                case "credit":
-                    self._credit += request.credit.count
-                    self._credited.set()
-                case "complete":
-                    self._reports.complete(request.complete)
-                case "fail":
-                    self._reports.fail(request.fail)
-                case "extend":
-                    self._reports.extend(request.extend)
-                case "goodbye":
-                    self._said_goodbye = True
-                    self._credit = 0
-                    self._reports.no_more()
-                    return
-                case _:
-                    raise ContractValidationError.of(
-                        Violation("message.hello", "only the first message is a hello")
-                    )
-        self._end(None)
+    def _add_credit(self, count: int) -> None:
+        holds = self._credit + len(self._claims)
+        if holds + count > MOST_HELD:
+            fault = (
+                f"is {count}, beside {holds} that the worker has credit for or holds; at most "
+                f"{MOST_HELD} together: give credit as intents are settled"
+            )
+            raise ContractValidationError.of(Violation("message.credit.count", fault))
+        self._credit += count
+        self._credited.set()
 
     async def _deliver(self) -> None:
         while True:
-            await self._credited.wait()
-            while self._credit > 0:
-                claimed = await self._claim()
-                self._credit -= len(claimed)
-                for intent in claimed:
-                    self._hand_over(intent)
-                if not claimed:
-                    await self._store.wait_intents(None, self._accepts)
             self._credited.clear()
+            while self._credit > 0:
+                async with self._outbox.room():
+                    found = await self._claim_some()
+                if not found:
+                    await self._store.wait_intents(None, self._accepts)
+            await self._credited.wait()
+
+    async def _claim_some(self) -> bool:
+        claimed = await self._claim()
+        for intent in claimed:
+            if self._outbox.is_full:
+                self._unsent.append(intent.claim_token)
+            else:
+                self._hand_over(intent)
+        await self._give_back()
+        return bool(claimed)
 
     async def _claim(self) -> Sequence[ClaimedIntent]:
-        limit = min(self._credit, _CLAIM_AT_ONCE)
+        portion = self._host.portion
+        limit = min(self._credit, portion.rows)
         self._claiming = asyncio.ensure_future(
-            self._store.claim_intents(self._worker, limit, self._visibility_us, self._accepts)
+            self._store.claim_intents(self._worker, limit, self._host.visibility_us, self._accepts)
         )
-        try:
-            # Shielded: a claim made for a stream that ended meanwhile must be given back.
-            claimed = await asyncio.shield(self._claiming)
-        except Exception:
-            self._claiming = None
-            raise
+        # Shielded: a claim made for a stream that ended meanwhile must be given back.
+        claimed = await asyncio.shield(self._claiming)
         self._claiming = None
+        portion.learn([len(intent.payload) for intent in claimed])
         return claimed
 
     def _hand_over(self, claimed: ClaimedIntent) -> None:
-        intent = intent_pb2.ModelIntent.FromString(claimed.payload)
+        response = intent_pb2.TakeIntentsResponse()
+        delivery = response.delivery
+        delivery.intent.ParseFromString(claimed.payload)
+        delivery.claim_token = claimed.claim_token
+        delivery.attempt = claimed.attempt
+        delivery.traceparent = claimed.traceparent
+        delivery.redrives = claimed.redrives
+        delivery.visibility_timeout.FromMicroseconds(self._host.visibility_us)
         token = claimed.claim_token
-        self._claims[token] = Claim.of(token, claimed.attempt, intent)
-        delivery = intent_pb2.IntentDelivery(
-            intent=intent,
-            claim_token=claimed.claim_token,
-            attempt=claimed.attempt,
-            traceparent=claimed.traceparent,
-            redrives=claimed.redrives,
-        )
-        delivery.visibility_timeout.FromMicroseconds(self._visibility_us)
-        self._out.put_nowait(intent_pb2.TakeIntentsResponse(delivery=delivery))
+        self._claims[token] = Claim.of(token, claimed.attempt, delivery.intent)
+        self._credit -= 1
+        self._outbox.deliver(response)
 
-    async def _settle(self) -> None:
-        await self._reports.settle()
-        self._end(None)
+    async def _relieve(self) -> None:
+        """Give back what a worker that does not read leaves lying; others may read."""
+        patience = self._host.visibility_us / 3 / 1_000_000
+        while True:
+            await self._outbox.stalls(patience)
+            unsent = self._outbox.withdraw()
+            self._unsent += unsent
+            self._credit += len(unsent)
+            await self._give_back()
+            self._credited.set()
 
-    def _tell(self, token: str, status: intent_pb2.IntentStatus.ValueType) -> None:
-        settled = intent_pb2.IntentSettled(claim_token=token, status=status)
-        self._out.put_nowait(intent_pb2.TakeIntentsResponse(settled=settled))
+    async def _give_back(self) -> None:
+        """Give back what the worker never got. Whatever hinders it, it is tried once more at the
+        end, and the visibility timeout gives it back at last.
+        """
+        if tokens := list(self._unsent):
+            for token in tokens:
+                self._claims.pop(token, None)
+            await self._store.release_intents(tokens)
+            self._unsent = [token for token in self._unsent if token not in tokens]
 
-    async def _part(self) -> None:
-        """Gives back what the worker never got, and all that it holds if it said goodbye."""
-        unsent: list[str] = []
+    async def _part(self, settling: asyncio.Task[None]) -> None:
+        """Give back what the worker never got, and all that it holds if it said goodbye."""
         if self._claiming is not None:
-            unsent += [intent.claim_token for intent in await self._claiming]
-        while not self._out.empty():
-            response = self._out.get_nowait()
-            if response is not None and response.HasField("delivery"):
-                unsent.append(response.delivery.claim_token)
+            await asyncio.wait((self._claiming,))
+            # One that failed has claimed nothing that anybody knows of.
+            if self._claiming.exception() is None:
+                self._unsent += [intent.claim_token for intent in self._claiming.result()]
+        await asyncio.wait((settling,))
         if self._said_goodbye:
-            unsent = list(dict.fromkeys([*self._claims, *unsent]))
-        for token in unsent:
-            self._claims.pop(token, None)
-        self._ledger.leave(self._worker, self._claims)
-        if unsent:
-            await self._store.release_intents(unsent)
+            self._unsent = list(dict.fromkeys([*self._claims, *self._unsent]))
+        try:
+            await self._give_back()
+        finally:
+            self._host.ledger.leave(self._worker, self._claims)
+
+
+async def _leave(draining: Draining) -> None:
+    await draining()
+    raise NodeUnavailableError("the queue is stopping; connect again", retry_after=0.1)
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
