@@ -14,25 +14,30 @@ if TYPE_CHECKING:
 
 
 class Marks:
-    """Answers `start FIGURE…`, `mark` (calls done, and the time at which they were), and `stop`."""
+    """The answers to `prepare FIGURE`, `start CALLERS`, `mark` and `stop`.
+
+    A mark is the number of calls done, and the time.
+    """
 
     def __init__(
         self, find: Callable[[str], Awaitable[Callable[[int], Awaitable[object]]]]
     ) -> None:
         """Take what finds a call, which gets the number of its caller, by the figure's name."""
         self._find = find
+        self._call: Callable[[int], Awaitable[object]] = _nothing
         self._callers: list[asyncio.Task[None]] = []
         self._done = 0
 
     async def answer(self, words: Sequence[str]) -> str:
         """Return the answer to a line."""
         match words:
-            case ["start", figure, concurrency]:
-                call = await self._find(figure)
+            case ["prepare", figure]:
+                self._call = await self._find(figure)
                 gc.collect()
+                return "prepared"
+            case ["start", concurrency]:
                 self._callers = [
-                    asyncio.create_task(self._go_on(call, caller))
-                    for caller in range(int(concurrency))
+                    asyncio.create_task(self._go_on(caller)) for caller in range(int(concurrency))
                 ]
                 return "started"
             case ["mark"]:
@@ -46,15 +51,19 @@ class Marks:
             case _:
                 raise ValueError(f"unknown: {words}")
 
-    async def _go_on(self, call: Callable[[int], Awaitable[object]], caller: int) -> None:
+    async def _go_on(self, caller: int) -> None:
         while self._callers:
-            await call(caller)
+            await self._call(caller)
             self._done += 1
 
     def _raise_failure(self) -> None:
         for caller in self._callers:
             if caller.done():
                 caller.result()
+
+
+async def _nothing(caller: int) -> object:
+    raise RuntimeError(f"caller {caller} has nothing to do: `prepare` comes first")
 
 
 async def answer_marks(

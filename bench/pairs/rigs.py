@@ -75,9 +75,13 @@ class Rig:
         self._guard(server.group)
         return server.address
 
+    def prepare(self, figure: Figure) -> None:
+        """Make what the callers of a figure need: leases, intents that wait."""
+        self._driver(figure).ask("prepare", figure.what)
+
     def start(self, figure: Figure) -> Mark:
-        """Let a figure's callers begin."""
-        self._driver(figure).ask("start", figure.what, figure.callers)
+        """Let the callers begin, once all is prepared."""
+        self._driver(figure).ask("start", figure.callers)
         return self.mark(figure)
 
     def mark(self, figure: Figure) -> Mark:

@@ -20,7 +20,7 @@ _CALLS: Final = 10
 _TURNS: Final = 12
 _LEFT_OUT: Final = _TURNS // 4
 _WARM_UP_SECONDS: Final = 0.04
-_WARM_UP_LIMIT: Final = 5.0
+_WARM_UP_LIMIT: Final = 1.0
 
 
 class _Turn(NamedTuple):
@@ -41,6 +41,9 @@ def measure_pair(figure: Figure, first: Rig, second: Rig) -> tuple[float, float]
     the lowest and the highest quarter are left out.
     """
     try:
+        # Before anything is held: no store may be kept in the middle of a transaction for seconds.
+        first.prepare(figure)
+        second.prepare(figure)
         second.hold()
         slowest = _warm_up(figure, first)
         _pass(first, second)
