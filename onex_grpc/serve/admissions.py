@@ -18,6 +18,15 @@ NODE_SERVICES: Final = {f"onex.v1.{kind.capitalize()}NodeService": kind for kind
 ABOUT: Final = "onex.v1.NodeService"
 """Answers at any time: what a node is, and how it is."""
 
+_OWN: Final = "onex.v1."
+
+
+def is_mechanism(service: str) -> bool:
+    """Return whether a service is one of the mesh's own, which every node may need: leases,
+    intents, events, the registry, workflows.
+    """
+    return service.startswith(_OWN) and service not in NODE_SERVICES
+
 
 def check_flow(call: CallContext, method: Method) -> None:
     """Admits calls of outside clients, and of nodes whose kind comes after the one called.

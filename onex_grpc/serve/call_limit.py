@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.errors import ResourceExhaustedError
-from onex_grpc.serve.admissions import ABOUT
+from onex_grpc.serve.admissions import ABOUT, is_mechanism
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -22,6 +22,9 @@ QUEUED_PER_SLOT: Final = 9
 
 class CallLimit:
     """Admits so many calls at a time; those beyond wait for their turn, first come first served.
+
+    Calls of the mechanisms' services have as many places again: a node that verifies a token or
+    takes an intent serves calls that run, and behind those that wait it would wait for itself.
 
     Args:
         runtime: what counts the calls.
@@ -43,11 +46,16 @@ class CallLimit:
         Raises:
             ResourceExhaustedError: when too many calls wait already, or the wait is over.
         """
-        if method.service == ABOUT or (not self._queue and self._running <= self._limit):
+        if method.service == ABOUT or self._has_place(method):
             return None
         if not self._patience or len(self._queue) >= QUEUED_PER_SLOT * self._limit:
             raise self._refusal(f"and {len(self._queue)} wait")
         return self._wait()
+
+    def _has_place(self, method: Method) -> bool:
+        if is_mechanism(method.service):
+            return self._running <= 2 * self._limit
+        return not self._queue and self._running <= self._limit
 
     @property
     def _running(self) -> int:

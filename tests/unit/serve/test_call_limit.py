@@ -140,6 +140,20 @@ async def test_a_call_that_only_waits_makes_room() -> None:
     await asyncio.gather(running, next_one)
 
 
+async def test_mechanisms_do_not_wait_behind_the_calls_that_need_them() -> None:
+    desk, end = Desk(2), asyncio.Event()
+    calls = [desk.send(number, end) for number in range(6)]
+    await asyncio.sleep(0)
+    keys = Method("/onex.v1.LeaseService/ListKeys")
+    needed = [asyncio.create_task(desk.take(10 + number, end, keys)) for number in range(3)]
+    await asyncio.sleep(0)
+    # Two calls and two of the mechanisms; the next one waits as well.
+    assert desk.begun == [0, 1, 10, 11]
+    end.set()
+    await asyncio.gather(*calls, *needed)
+    assert desk.begun[4:] == [2, 3, 4, 5, 12]
+
+
 async def test_the_node_can_always_be_asked_how_it_is() -> None:
     desk, end = Desk(1), asyncio.Event()
     running, waiting = desk.send(0, end), desk.send(1, end)
