@@ -9,6 +9,7 @@ from typing import Final
 import grpc
 
 _CAPACITY: Final = 16
+_CAPACITY_BYTES: Final = 1024 * 1024
 
 
 class Pipe:
@@ -16,15 +17,17 @@ class Pipe:
 
     def __init__(self) -> None:
         self._messages: deque[bytes] = deque()
+        self._bytes = 0
         self._closed = False
         self._changed = asyncio.Event()
 
     async def put(self, message: bytes) -> None:
-        """Adds a message; waits while the pipe is full. What comes after the end is dropped."""
-        while len(self._messages) >= _CAPACITY and not self._closed:
+        """Add a message; wait while the pipe is full. What comes after the end is dropped."""
+        while self._is_full() and not self._closed:
             await self._wait()
         if not self._closed:
             self._messages.append(message)
+            self._bytes += len(message)
             self._changed.set()
 
     async def get(self) -> object:
@@ -34,6 +37,7 @@ class Pipe:
                 return grpc.aio.EOF
             await self._wait()
         message = self._messages.popleft()
+        self._bytes -= len(message)
         self._changed.set()
         return message
 
@@ -41,6 +45,9 @@ class Pipe:
         """Ends the pipe; what is in it can still be read."""
         self._closed = True
         self._changed.set()
+
+    def _is_full(self) -> bool:
+        return len(self._messages) >= _CAPACITY or self._bytes >= _CAPACITY_BYTES
 
     async def _wait(self) -> None:
         self._changed.clear()
