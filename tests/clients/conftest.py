@@ -103,6 +103,16 @@ def node_rpc(node_modules: None) -> Call:
     return call
 
 
+@pytest.fixture(scope="session")
+def node_script(node_modules: None) -> Call:
+    """Runs one of the Node.js programs and returns what it printed."""
+
+    def run(*command: str) -> dict[str, object]:
+        return _run_json(("node", *command))
+
+    return run
+
+
 def _run(command: Sequence[str]) -> str:
     program = str(BIN / command[0])
     done = subprocess.run(
