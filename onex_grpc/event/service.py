@@ -11,6 +11,7 @@ from onex_grpc.errors import NodeUnavailableError
 from onex_grpc.store.event_positions import check_position
 from onex_grpc.store.model import NewEvent, StoredEvent
 from onex_grpc.store.old_repeats import OldRepeats
+from onex_grpc.store.portion import Portion
 from onex_grpc.store.retention import DEFAULT_RETENTION
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from onex_grpc.store.retention import Retention
 
 _PAGE: Final = 256
+_PAGE_BYTES: Final = 1024 * 1024
 
 
 class EventBus(event_pb2_grpc.EventBusServiceServicer):
@@ -95,9 +97,11 @@ class EventBus(event_pb2_grpc.EventBusServiceServicer):
     async def _stored(
         self, topic: str, after: int, closing: asyncio.Future[object]
     ) -> AsyncIterator[StoredEvent]:
-        """The events of a topic until the node stops."""
+        """Yield the events of a topic until the node stops."""
+        portion = Portion(_PAGE, _PAGE_BYTES)
         while not closing.done():
-            page = await self._store.read_events(topic, after, _PAGE)
+            page = await self._store.read_events(topic, after, portion.rows)
+            portion.learn([len(stored.payload) for stored in page])
             for stored in page:
                 yield stored
                 after = stored.sequence

@@ -8,6 +8,7 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from onex.v1 import common_pb2, history_pb2
+from onex_grpc.store.portion import Portion
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
 
 # States may be large: a page of them is what is held in memory at a time.
 _PAGE: Final = 16
+_PAGE_BYTES: Final = 1024 * 1024
 _TYPE_PREFIX: Final = "type.googleapis.com/"
 
 
 async def stream_history(store: StateStore, key: str, after: int) -> AsyncIterator[HistoryEntry]:
-    """The kept versions of a state above `after`, read page by page."""
-    while page := await store.list_history(key, after, _PAGE):
+    """Yield the kept versions of a state above `after`, read page by page."""
+    portion = Portion(_PAGE, _PAGE_BYTES)
+    while page := await store.list_history(key, after, portion.rows):
+        portion.learn([len(entry.state) for entry in page])
         for entry in page:
             yield entry
         after = page[-1].version

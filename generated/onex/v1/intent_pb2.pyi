@@ -247,7 +247,9 @@ Global___IntentExecutionResult: _TypeAlias = IntentExecutionResult  # noqa: Y015
 
 @_typing.final
 class TakeIntentsHello(_message.Message):
-    """TakeIntentsHello opens the stream: who takes, and what it still holds from an earlier stream."""
+    """TakeIntentsHello opens the stream: who takes, and what it still holds from an earlier stream. It frees at once every
+    other claim of this worker, except those of further streams that it has open; the freed attempts count.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -284,13 +286,18 @@ Global___TakeIntentsHello: _TypeAlias = TakeIntentsHello  # noqa: Y015
 
 @_typing.final
 class TakeIntentsCredit(_message.Message):
-    """TakeIntentsCredit allows the queue to send more intents."""
+    """TakeIntentsCredit allows the queue to send more intents. The queue claims few at a time, by number and by bytes, and
+    no more until the worker has read those; intents that a worker leaves unread for a third of the visibility timeout go
+    back to the queue, their attempts do not count, and the credit stays.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     COUNT_FIELD_NUMBER: _builtins.int
     count: _builtins.int
-    """count is how many more: 1 to 1000."""
+    """count is how many more: 1 to 1000. The credit of a stream and the claims that it holds are 10000 together at most;
+    more is INVALID_ARGUMENT.
+    """
     def __init__(
         self,
         *,
@@ -382,7 +389,9 @@ Global___TakeIntentsExtend: _TypeAlias = TakeIntentsExtend  # noqa: Y015
 
 @_typing.final
 class TakeIntentsGoodbye(_message.Message):
-    """TakeIntentsGoodbye gives back all that the worker holds; the queue delivers it to others at once."""
+    """TakeIntentsGoodbye gives back all that the worker holds; the queue delivers it to others at once. It is the last
+    message: the queue reads nothing after it, settles what came before it, and ends the stream.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

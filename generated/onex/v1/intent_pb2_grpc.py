@@ -68,7 +68,10 @@ class IntentQueueServiceServicer(object):
 
     def TakeIntents(self, request_iterator, context):
         """TakeIntents pushes intents to a worker, as many as it gave credit for, and takes its reports. A broken stream keeps
-        its claims until their visibility timeout; a goodbye gives them back at once.
+        its claims until their visibility timeout; a goodbye gives them back at once. A half-close says that no more reports
+        come: no more intents are sent, whatever credit is left, each report is settled and confirmed, claims are kept as
+        those of a broken stream are, and the stream ends; with OK only once everything that arrived is durable. A worker that
+        does not read its answers is not heard any more, as flow control has it, from 10000 unread answers on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -18,7 +18,10 @@ class IntentQueueServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     TakeIntents: _aio.StreamStreamMultiCallable[_intent_pb2.TakeIntentsRequest, _intent_pb2.TakeIntentsResponse]
     """TakeIntents pushes intents to a worker, as many as it gave credit for, and takes its reports. A broken stream keeps
-    its claims until their visibility timeout; a goodbye gives them back at once.
+    its claims until their visibility timeout; a goodbye gives them back at once. A half-close says that no more reports
+    come: no more intents are sent, whatever credit is left, each report is settled and confirmed, claims are kept as
+    those of a broken stream are, and the stream ends; with OK only once everything that arrived is durable. A worker that
+    does not read its answers is not heard any more, as flow control has it, from 10000 unread answers on.
     """
     ListIntents: _aio.UnaryUnaryMultiCallable[_intent_pb2.ListIntentsRequest, _intent_pb2.ListIntentsResponse]
     """ListIntents reads the queue page by page, dead letters among it."""
@@ -44,7 +47,10 @@ class IntentQueueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_abc.AsyncIterator[_intent_pb2.TakeIntentsRequest], _abc.AsyncIterator[_intent_pb2.TakeIntentsResponse]],
     ) -> _abc.AsyncIterator[_intent_pb2.TakeIntentsResponse]:
         """TakeIntents pushes intents to a worker, as many as it gave credit for, and takes its reports. A broken stream keeps
-        its claims until their visibility timeout; a goodbye gives them back at once.
+        its claims until their visibility timeout; a goodbye gives them back at once. A half-close says that no more reports
+        come: no more intents are sent, whatever credit is left, each report is settled and confirmed, claims are kept as
+        those of a broken stream are, and the stream ends; with OK only once everything that arrived is durable. A worker that
+        does not read its answers is not heard any more, as flow control has it, from 10000 unread answers on.
         """
 
     @_abc_1.abstractmethod

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+from uuid import uuid4
 
 import pytest
 
@@ -23,8 +24,11 @@ from onex_grpc.store.opening import open_store
 from onex_grpc.telemetry import NO_TELEMETRY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
+
+    from onex_grpc.store.model import StoredEvent
+    from onex_grpc.store.protocol import Store
 
 CORRELATION = "7f3c1c9e-2a8e-4a55-9d3c-0a8f6f8d2b11"
 
@@ -141,3 +145,42 @@ async def test_what_the_bus_gives_is_not_given_to_it(served: Served) -> None:
     with pytest.raises(ContractValidationError) as caught:
         await served.log.publish(wrong)
     assert {v.field for v in caught.value.violations} == {"event.topic", "event.sequence"}
+
+
+async def test_a_slow_follower_is_read_for_no_faster_than_it_reads(tmp_path: Path) -> None:
+    store = await open_store(tmp_path / "orchestrator.db")
+    read = 0
+
+    class Counting:
+        """The store, and how many bytes were read from its log."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        async def read_events(self, topic: str, after: int, limit: int) -> Sequence[StoredEvent]:
+            nonlocal read
+            page = await store.read_events(topic, after, limit)
+            read += sum(len(stored.payload) for stored in page)
+            return page
+
+    server = LocalServer(CallRuntime(node="orchestrator/test", telemetry=NO_TELEMETRY))
+    bus = EventBus(cast("Store", Counting()))
+    server.add(event_pb2_grpc.add_EventBusServiceServicer_to_server, bus)
+    mesh = Mesh({"orchestrator": server})
+    log = EventLog(mesh)
+    for _ in range(40):
+        large = event(str(uuid4()), key="k")
+        large.data.value.string_value = "x" * 500_000
+        await log.publish(large)
+    follower = log.follow("orders")
+    first = await anext(follower)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+        await store.event_head("orders")
+    assert read < 8 * 1024 * 1024
+    rest = [await anext(follower) for _ in range(39)]
+    sequences = [found.sequence for found in (first, *rest)]
+    assert sequences == sorted(set(sequences))
+    await mesh.close()
+    await server.drain(1.0)
+    await store.close()
