@@ -1,4 +1,4 @@
-"""What the queue has to say on one stream, bounded until the transport takes it."""
+"""A stream's messages to its worker, bounded until the transport takes them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _QUEUE_BYTES: Final = 32 * 1024 * 1024
 
 
 class Change:
-    """Wakes all who wait for something to be different."""
+    """Wakes every waiter at each change."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
     def tell(self) -> None:
-        """Wakes everybody who waits now."""
+        """Wake every waiter."""
         self._event.set()
         self._event = asyncio.Event()
 
@@ -53,7 +53,7 @@ class Backlog:
         self._changed = Change()
 
     def add(self, size: int) -> None:
-        """Count bytes in that begin to wait; below 0, out."""
+        """Count bytes that begin to wait, or, below 0, that no longer do."""
         self._waiting += size
         if size < 0:
             self._changed.tell()
@@ -85,7 +85,7 @@ class Outbox:
     """Deliveries and confirmations in their order; the stream's flow control takes them.
 
     Args:
-        backlog: what waits on the other streams of the queue.
+        backlog: the bytes of all streams of the queue.
     """
 
     def __init__(self, backlog: Backlog) -> None:
@@ -100,7 +100,7 @@ class Outbox:
 
     @property
     def is_full(self) -> bool:
-        """Tell that a further delivery has to wait elsewhere."""
+        """True while no further delivery may be added."""
         return self._deliveries >= MOST_DELIVERIES or self._bytes >= STREAM_BYTES
 
     def deliver(self, response: intent_pb2.TakeIntentsResponse) -> None:
@@ -116,8 +116,8 @@ class Outbox:
         self._changed.tell()
 
     async def take(self) -> intent_pb2.TakeIntentsResponse | None:
-        """Return what comes next, once it is there; None after the last."""
-        # Whoever asks for the next has got rid of the one before.
+        """Return the next message once there is one; None after the last."""
+        # The transport asks for the next message once it has taken the previous one.
         self._taken += 1
         self._stalled = False
         self._changed.tell()
@@ -135,7 +135,7 @@ class Outbox:
         return [entry.response.delivery.claim_token for entry in withdrawn]
 
     def close(self) -> None:
-        """End it; what is in it is still taken."""
+        """End the stream of messages; the present ones are still taken."""
         self._closed = True
         self._changed.tell()
 
@@ -156,8 +156,8 @@ class Outbox:
             await self._changed.wait()
 
     async def stalls(self, seconds: float) -> None:
-        """Return when deliveries wait and nothing was taken for so long; it accepts none then,
-        until something is taken.
+        """Return when deliveries have waited so long without the transport taking any message;
+        no more are accepted until it takes one.
         """
         while True:
             while not self._deliveries:

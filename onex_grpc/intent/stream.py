@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class StreamHost:
-    """What the streams of one queue share.
+    """The state that all streams of one queue share.
 
     Args:
         store: that of the queue.
@@ -54,8 +54,8 @@ class StreamHost:
 class WorkerStream:
     """The queue's end of a TakeIntents stream.
 
-    However it ends, the reports that have arrived are settled first, and what the worker never got
-    is given back.
+    However it ends, all reports that have arrived are settled first, and intents that were never
+    sent are given back.
     """
 
     def __init__(self, host: StreamHost) -> None:
@@ -105,13 +105,14 @@ class WorkerStream:
         # At once: nothing may go out to a worker that can report no more.
         self._unsent += self._outbox.withdraw()
         self._reports.no_more()
+        await asyncio.wait(serving)
         parting = asyncio.create_task(self._part(settling))
-        await asyncio.wait((settling, *serving, parting))
+        await asyncio.wait((settling, parting))
         for task in (settling, *serving, parting):
             if not task.cancelled():
                 self._error = self._error or task.exception()
-        if self._error is not None and self._gone.is_set():
-            _log.warning("reports of %s may be lost with its stream: %s", self._worker, self._error)
+        if self._gone.is_set() and settling.exception() is not None:
+            _log.warning("reports of %s were not stored: %s", self._worker, self._error)
         self._outbox.close()
 
     async def _hear(self, requests: Requests) -> None:
@@ -134,7 +135,7 @@ class WorkerStream:
         self._worker = first.hello.worker
         self._accepts = frozenset(first.hello.accepts)
         held = list(first.hello.held_claim_tokens)
-        # What it does not name it never got, or it died with it; nobody needs to wait for that.
+        # A claim that it does not name never arrived, or died with it.
         keep = self._host.ledger.come_back(self._worker, held, self._claims)
         await self._store.take_back_intents(self._worker, keep)
         if held:
@@ -219,7 +220,7 @@ class WorkerStream:
         self._outbox.deliver(response)
 
     async def _relieve(self) -> None:
-        """Give back what a worker that does not read leaves lying; others may read."""
+        """Give back the intents that a worker does not read; another worker may read them."""
         patience = self._host.visibility_us / 3 / 1_000_000
         while True:
             await self._outbox.stalls(patience)
@@ -230,8 +231,8 @@ class WorkerStream:
             self._credited.set()
 
     async def _give_back(self) -> None:
-        """Give back what the worker never got. Whatever hinders it, it is tried once more at the
-        end, and the visibility timeout gives it back at last.
+        """Give back intents that were never sent. A failure is repeated when the stream ends; the
+        visibility timeout is the last resort.
         """
         if tokens := list(self._unsent):
             for token in tokens:
@@ -240,10 +241,10 @@ class WorkerStream:
             self._unsent = [token for token in self._unsent if token not in tokens]
 
     async def _part(self, settling: asyncio.Task[None]) -> None:
-        """Give back what the worker never got, and all that it holds if it said goodbye."""
+        """Give back intents that were never sent and, after a goodbye, all claims."""
         if self._claiming is not None:
             await asyncio.wait((self._claiming,))
-            # One that failed has claimed nothing that anybody knows of.
+            # A failed claim has no tokens to give back.
             if self._claiming.exception() is None:
                 self._unsent += [intent.claim_token for intent in self._claiming.result()]
         await asyncio.wait((settling,))
