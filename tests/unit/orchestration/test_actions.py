@@ -193,7 +193,7 @@ async def test_a_repeat_gets_the_recorded_reply(house: House, clock: SetClock) -
 
 
 async def test_an_old_task_is_answered_from_the_record_or_refused(house: House) -> None:
-    lease = await acquire(house, "w")
+    lease = await begin(house, "w")
     request = action(lease, DELEGATE)
     first = await send(house, request)
     assert house.script.seen["task"].issued_us == 0
@@ -206,11 +206,11 @@ async def test_an_old_task_is_answered_from_the_record_or_refused(house: House) 
             await send(house, unknown)
         assert await house.store.find_action("w", unknown.action.action_id) is None
     assert house.script.calls["task"] == 1
-    assert (await state_of(house, "w")).epoch == 1
+    assert (await state_of(house, "w")).epoch == 2
 
 
 async def test_a_task_that_was_issued_before_tells_its_node_so(house: House) -> None:
-    lease = await acquire(house, "w")
+    lease = await begin(house, "w")
     request = action(lease, DELEGATE)
     request.action.issued_at.FromSeconds(int(time.time()) - 28 * 86_400)
     await send(house, request)

@@ -14,7 +14,7 @@ from onex_grpc.rpc.detail import MOST_BYTES, error_detail
 from tests.mesh.rpc.test_errors import KINDS
 from tests.unit.orchestration.callees import Callees, asked, restarted
 from tests.unit.orchestration.callees import run as run_code
-from tests.unit.orchestration.test_actions import DELEGATE, acquire, action, send
+from tests.unit.orchestration.test_actions import DELEGATE, action, begin, send
 from tests.unit.orchestration.test_engine import PARALLEL, compute, effect, run, workflow
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ async def test_a_handler_meets_the_failure_of_its_step_again_after_a_crash(
 async def test_a_delegated_task_fails_once_and_for_good(house: House, kind: str) -> None:
     _, status, text = KINDS[kind]
     house.script.errors["task"] = [failure(kind), failure(kind)]
-    request = action(await acquire(house, "w"), DELEGATE)
+    request = action(await begin(house, "w"), DELEGATE)
     with pytest.raises(OnexError) as raised:
         await send(house, request)
     with pytest.raises(OnexError) as repeated:
