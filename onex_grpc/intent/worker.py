@@ -13,6 +13,7 @@ from onex_grpc.errors import OnexError, OutcomeUnknownError, ResourceExhaustedEr
 from onex_grpc.intent.backoff import Backoff
 from onex_grpc.intent.redrive import enter_redrive
 from onex_grpc.intent.work import Work
+from onex_grpc.rpc.contact import Contact
 from onex_grpc.rpc.passage import is_asked_for
 from onex_grpc.telemetry import NO_TELEMETRY, SpanKind, Telemetry, names
 
@@ -70,6 +71,7 @@ class IntentWorker:
         self._idle = asyncio.Event()
         self._stopping = False
         self._reachable = True
+        self._contact = Contact(f"queue {queue}")
         self._failures = 0
         self._running: asyncio.Task[None] | None = None
 
@@ -113,9 +115,9 @@ class IntentWorker:
                 await self._hold_stream()
                 if self._stopping:
                     return
-                reason = "the stream ended"
+                self._contact.broke("the stream ended")
             except OnexError as error:
-                reason = error.message
+                self._contact.failed(error)
                 if isinstance(error, ResourceExhaustedError):
                     # A report that no stream can carry would come again on every one.
                     for work in self._held.values():
@@ -123,11 +125,9 @@ class IntentWorker:
             except Exception:
                 # Intents that nobody takes any more would be worse than a fault that comes again.
                 _log.exception("taking intents of %s failed", self._queue)
-                reason = "the stream failed"
+                self._contact.broke("the stream failed")
             self._failures += 1
-            if self._reachable:
-                self._reachable = False
-                _log.warning("queue %s is lost: %s; connecting again", self._queue, reason)
+            self._reachable = False
             await asyncio.sleep(_RECONNECT.wait(self._failures))
 
     async def _hold_stream(self) -> None:
@@ -162,9 +162,8 @@ class IntentWorker:
 
     def _hear(self, response: intent_pb2.TakeIntentsResponse) -> None:
         self._failures = 0
-        if not self._reachable:
-            self._reachable = True
-            _log.info("queue %s is back", self._queue)
+        self._reachable = True
+        self._contact.answered()
         if response.HasField("delivery"):
             self._take(response.delivery)
         else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from onex.v1 import registry_pb2, registry_pb2_grpc
 from onex_grpc.errors import OnexError
+from onex_grpc.rpc.contact import Contact
 
 if TYPE_CHECKING:
     from onex_grpc.rpc.client import Mesh
@@ -31,7 +32,7 @@ class Follower:
     def __init__(self, mesh: Mesh, directory: Directory) -> None:
         self._mesh = mesh
         self._directory = directory
-        self._reachable = True
+        self._contact = Contact(directory.source)
         self._failures = 0
         self._closed = False
         self._running: asyncio.Task[None] | None = None
@@ -70,17 +71,14 @@ class Follower:
         while True:
             try:
                 await self._watch()
-                reason = "the stream ended"
+                self._contact.broke("the stream ended")
             except OnexError as error:
-                reason = error.message
+                self._contact.failed(error)
             except Exception:
                 # Addresses that grow old unseen would be worse than a fault that comes again.
                 _log.exception("following %s failed", self._directory.source)
-                reason = "following it failed"
+                self._contact.broke("following it failed")
             self._directory.lose()
-            if self._reachable:
-                self._reachable = False
-                _log.warning("%s is lost: %s; connecting again", self._directory.source, reason)
             self._failures += 1
             await asyncio.sleep(pause(self._failures))
 
@@ -91,9 +89,7 @@ class Follower:
             async for picture in call:
                 await self._directory.take(picture.nodes)
                 self._failures = 0
-                if not self._reachable:
-                    self._reachable = True
-                    _log.info("%s is back", self._directory.source)
+                self._contact.answered()
         finally:
             call.cancel()
 

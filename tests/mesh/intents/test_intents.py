@@ -228,3 +228,21 @@ async def test_a_killed_reducer_is_found_again(tmp_path: Path) -> None:
         # One line when the queue is lost, however often the worker tries.
         log = worker.log.read_text()
         assert log.count("is lost") == 1
+
+
+async def test_a_reducer_that_stops_is_not_lost(tmp_path: Path) -> None:
+    processes = Processes(tmp_path)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(processes.mesh.close)
+        await stack.enter_async_context(processes.process("Log", "orchestrator"))
+        reducer = await stack.enter_async_context(processes.process("Emitter", "reducer"))
+        worker = await stack.enter_async_context(processes.process("Worker", "effect"))
+        await processes.reducer.ExecuteReduction(emission("a", journal("a")))
+        await processes.completed(1)
+        await reducer.stop()
+        await stack.enter_async_context(processes.process("Emitter", "reducer"))
+        await processes.reducer.ExecuteReduction(emission("b", journal("b")))
+        await processes.completed(2)
+        log = worker.log.read_text()
+        assert "is lost" not in log
+        assert log.count("queue reducer does not serve now") == 1

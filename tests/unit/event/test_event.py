@@ -176,7 +176,7 @@ async def test_a_slow_follower_is_read_for_no_faster_than_it_reads(tmp_path: Pat
     first = await anext(follower)
     for _ in range(1000):
         await asyncio.sleep(0)
-        await store.event_head("orders")
+        await store.event_span("orders")
     assert read < 8 * 1024 * 1024
     rest = [await anext(follower) for _ in range(39)]
     sequences = [found.sequence for found in (first, *rest)]
