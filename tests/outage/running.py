@@ -102,7 +102,8 @@ class Outage:
             if not outcome.failure and outcome.at < started
         ]
         names = [outcome.trip.name for outcome in outcomes if not outcome.failure]
-        figures.faults += await wrong_entries(self._house, [*_BEFORE, *names], _names(failed))
+        wrong = await wrong_entries(self._house, [*_BEFORE, *names], _names(failed))
+        figures.faults += wrong
         return figures
 
 

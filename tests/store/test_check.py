@@ -28,7 +28,8 @@ async def filled(path: Path) -> None:
 
 def damage(path: Path) -> None:
     with open(path, "rb+") as file:
-        file.seek(30 * 4096)
+        # Beyond the roots of the tables, among the outcomes.
+        file.seek(60 * 4096)
         file.write(b"\xff" * 8192)
 
 
