@@ -27,8 +27,8 @@ class Active:
     """A workflow that this process is running."""
 
     __slots__ = (
-        *("answers", "content", "correlation_id", "held", "in_term", "interrupted", "over"),
-        *("pending", "task", "workflow_id"),
+        *("answers", "content", "correlation_id", "held", "in_term", "interrupted", "lost"),
+        *("over", "pending", "task", "workflow_id"),
     )
 
     def __init__(self, workflow_id: str, content: bytes) -> None:
@@ -44,6 +44,8 @@ class Active:
         """Whether it is being worked on, and not between two leases."""
         self.held: LeaseConflictError | None = None
         """Why it does not run here: another instance is working on it."""
+        self.lost: OnexError | None = None
+        """What ended its last term, as long as the terms since then came to nothing."""
         self.pending: PendingSteps | None = None
         """The steps that are under way; None before the first lease."""
         self.over = False

@@ -178,10 +178,14 @@ class WorkflowEngine:
     def _unfinished(self, workflow_id: str) -> DeadlineExceededError:
         active = self._running.get(workflow_id)
         waits = "" if active is None or active.pending is None else f": {active.pending}"
+        lost = None if active is None else active.lost
+        if lost is not None:
+            waits += f"; its leases come to nothing: {lost.message}"
         return DeadlineExceededError(
             f"workflow {workflow_id} goes on, but did not end within the call's deadline{waits};"
             " call again with the same workflow_id for its result",
             context={"workflow_id": workflow_id},
+            causes=() if lost is None else (lost,),
         )
 
     def _begin_or_join(

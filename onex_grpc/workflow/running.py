@@ -150,6 +150,7 @@ class WorkflowRunner:
             if isinstance(following, Ended):
                 return _output(workflow, following, active)
             fruitless = fruitless + 1 if following.epoch == tenure.epoch else 0
+            active.lost = lost if fruitless else None
             tenure = following
 
     def _term(self, workflow: Workflow, tenure: Tenure, held: HeldLease, active: Active) -> Term:

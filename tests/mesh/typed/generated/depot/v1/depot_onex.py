@@ -52,10 +52,14 @@ class ScaleClient(_onex.Client):
     contract = SCALE
 
     async def weigh(
-        self, request: _depot_pb2.WeighRequest, *, timeout: float | None = None
+        self,
+        request: _depot_pb2.WeighRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _depot_pb2.WeighResponse:
         """Weigh weighs a parcel."""
-        return await self._caller.unary(_SCALE_WEIGH, request, timeout)
+        return await self._caller.unary(_SCALE_WEIGH, request, timeout, within)
 
 
 _COURIER_SHIP = _onex.Rpc(
@@ -100,10 +104,14 @@ class CourierClient(_onex.Client):
     contract = COURIER
 
     async def ship(
-        self, request: _depot_pb2.ShipRequest, *, timeout: float | None = None
+        self,
+        request: _depot_pb2.ShipRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _depot_pb2.ShipResponse:
         """Ship sends a parcel away."""
-        return await self._caller.unary(_COURIER_SHIP, request, timeout)
+        return await self._caller.unary(_COURIER_SHIP, request, timeout, within)
 
 
 class CourierIntents:
@@ -177,10 +185,14 @@ class AccountClient(_onex.Client):
     contract = ACCOUNT
 
     async def book(
-        self, request: _depot_pb2.BookRequest, *, timeout: float | None = None
+        self,
+        request: _depot_pb2.BookRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _depot_pb2.BookResponse:
         """Book books an amount."""
-        return await self._caller.unary(_ACCOUNT_BOOK, request, timeout)
+        return await self._caller.unary(_ACCOUNT_BOOK, request, timeout, within)
 
 
 _DELIVERY_DELIVER = _onex.Rpc(
@@ -270,10 +282,14 @@ class DeliveryClient(_onex.Client):
     contract = DELIVERY
 
     async def deliver(
-        self, request: _depot_pb2.DeliverRequest, *, timeout: float | None = None
+        self,
+        request: _depot_pb2.DeliverRequest,
+        *,
+        timeout: float | None = None,
+        within: float | None = None,
     ) -> _depot_pb2.DeliverResponse:
         """Deliver weighs, books and ships."""
-        return await self._caller.unary(_DELIVERY_DELIVER, request, timeout)
+        return await self._caller.unary(_DELIVERY_DELIVER, request, timeout, within)
 
     def track(
         self, request: _depot_pb2.TrackRequest, *, timeout: float | None = None
