@@ -85,7 +85,8 @@ async def test_replicas_that_share_a_store_are_all_registered(
 async def test_who_knew_a_killed_registry_only_is_displaced_after_a_while(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
-    lease = "[lease]\nttl = 1\nfloor = 0.1\n"
+    # Longer than a process takes to start: the second must come while the first is expected back.
+    lease = "[lease]\nttl = 4\nfloor = 0.1\n"
     async with House(tmp_path, postgres.address, lease) as house:
         first, second = await house.conductor(0), await house.conductor(1)
         (tmp_path / "apart.toml").write_text("")
