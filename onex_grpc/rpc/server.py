@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar, cast
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from onex_grpc.rpc.calls import CallRuntime
+
+# Read when gRPC starts. Its own handlers of forks, on by default in its newest versions, start its
+# threads again in the child, where they abort over what `forks` has taken from it.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 S = TypeVar("S")
 _log = logging.getLogger(__name__)
