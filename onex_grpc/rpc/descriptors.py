@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator
 
 _OPEN: Final = ("/proc/self/fd", "/dev/fd")
@@ -31,6 +32,28 @@ def descriptors_of_server(place: int | str) -> set[int]:
     return found
 
 
+def sockets_of_loop(loop: asyncio.AbstractEventLoop) -> set[int]:
+    """Return the sockets that an event loop waits for, such as that by which gRPC wakes it.
+
+    On Linux only.
+    """
+    # uvloop, and asyncio's own; neither tells it publicly.
+    backend = getattr(loop, "_get_backend_id", None)
+    selector = getattr(loop, "_selector", None)
+    waiting = backend() if backend is not None else selector and selector.fileno()
+    for number, watched in _watches():
+        if number == waiting:
+            return {each for each in watched if _is_socket(each)}
+    return set()
+
+
+def _is_socket(descriptor: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
+
+
 def _open() -> list[int]:
     for folder in _OPEN:
         with suppress(OSError):
@@ -39,9 +62,9 @@ def _open() -> list[int]:
 
 
 def _is_at(descriptor: int, place: int | str) -> bool:
+    if not _is_socket(descriptor):
+        return False
     try:
-        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-            return False
         duplicate = socket.socket(fileno=os.dup(descriptor))
     except OSError:
         return False

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from onex_grpc.forks import in_each_child
+from onex_grpc.forks import in_each_child, keep_from_children
+from onex_grpc.rpc.descriptors import sockets_of_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,16 @@ def end_strays() -> Callable[[], None]:
     def expect_it() -> None:
         loop.call_soon(_end_stray)
 
-    return in_each_child(expect_it)
+    expecting = in_each_child(expect_it)
+    # Before it ends, the child's loop may still take what is meant for the node, such as the word
+    # that a call has been answered.
+    keeping = keep_from_children(lambda: sockets_of_loop(loop))
+
+    def end() -> None:
+        expecting()
+        keeping()
+
+    return end
 
 
 def end_child(node_pid: int, ended: BaseException) -> None:
