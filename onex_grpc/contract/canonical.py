@@ -25,6 +25,7 @@ _PREFIX: Final = "type.googleapis.com/"
 # An Any in an Any in an Any has its content in it once a level: a bound on the sum keeps what is
 # nested ever deeper from costing ever more.
 _MOST_UNPACKED: Final = 64 * 1024 * 1024
+_SLASH: Final = b"/"
 
 
 def canonical_bytes(message: Message) -> bytes:
@@ -32,13 +33,15 @@ def canonical_bytes(message: Message) -> bytes:
 
     The message is not changed. Anys beyond 64 MiB of unpacked content stay as received.
     """
-    if may_hold_any(message):
-        settled = type(message)()
-        settled.CopyFrom(message)
-        _settle(anys_in(settled))
-        message = settled
     # Partial: content has an identity even where a required field is missing.
-    return message.SerializePartialToString(deterministic=True)
+    plain = message.SerializePartialToString(deterministic=True)
+    # Every Any has a slash in its type's URL; most messages that may hold one have none.
+    if _SLASH not in plain or not may_hold_any(message):
+        return plain
+    settled = type(message)()
+    settled.CopyFrom(message)
+    _settle(anys_in(settled))
+    return settled.SerializePartialToString(deterministic=True)
 
 
 def canonical_digest(message: Message) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from onex.v1 import compute_pb2, effect_pb2, orchestrator_pb2, reducer_pb2
-from onex_grpc.contract.canonical import canonical_digest
 from onex_grpc.errors import ContractValidationError, UnimplementedError, Violation
 from onex_grpc.workflow.assign import AssignError
 from onex_grpc.workflow.binding import CompiledBinding, compile_binding
@@ -79,7 +79,8 @@ class Planner:
 
     def plan(self, config: orchestrator_pb2.WorkflowConfig) -> Plan:
         """The plan of a graph; raises as make_plan."""
-        key = canonical_digest(config)
+        # A key of memory, no identity: the same graph in other bytes is only planned once more.
+        key = hashlib.sha256(config.SerializeToString(deterministic=True)).digest()
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = make_plan(config)
