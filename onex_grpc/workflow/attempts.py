@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.action.outcome import Failure, failure_of
@@ -55,6 +55,7 @@ class Attempts:
         self._policy = policy
         self._outages = outages
         self._outage: Outage | None = None
+        self._watched = ExitStack()
         self._unanswered = 0
         # Since the node last came back: the backoff begins anew then.
         self._repeats = 0
@@ -70,29 +71,35 @@ class Attempts:
             OnexError: the answer, where the policy does not repeat it.
         """
         left = self._pending.left()
-        with ExitStack() as watched:
+        try:
             if left is None:
-                return await self._repeat(send, watched)
+                return await self._repeat(send)
             limit = asyncio.timeout(left)
             try:
                 async with limit:
-                    return await self._repeat(send, watched)
+                    return await self._repeat(send)
             except TimeoutError:
                 if not limit.expired():
                     raise
             raise self._overdue()
+        finally:
+            self._watched.close()
 
-    async def _repeat(
-        self, send: Callable[[], Awaitable[common_pb2.Data]], watched: ExitStack
-    ) -> common_pb2.Data:
+    async def _repeat(self, send: Callable[[], Awaitable[common_pb2.Data]]) -> common_pb2.Data:
         woken = False
         while True:
             self._held.check()
             self._pending.send()
             returns = self._outage.returns if self._outage is not None else 0
+            started = time.perf_counter()
             try:
-                return await self._attempt(send, in_turn=woken)
+                if self._outage is None or not woken:
+                    output = await send()
+                else:
+                    async with self._outage.turns:
+                        output = await send()
             except OnexError as error:
+                self.seconds = time.perf_counter() - started
                 failure = await self._failure(error)
                 if failure is Failure.ENDS_TERM:
                     raise
@@ -102,20 +109,12 @@ class Attempts:
                 wait = self._policy.wait(error, self._repeats)
                 self._steps.fail(self._pending, error, wait)
                 if failure is Failure.DELAYS:
-                    woken = await self._wait(watched, error, returns, wait)
+                    woken = await self._wait(error, returns, wait)
                 else:
                     await asyncio.sleep(wait)
-
-    async def _attempt(
-        self, send: Callable[[], Awaitable[common_pb2.Data]], *, in_turn: bool
-    ) -> common_pb2.Data:
-        outage = self._outage
-        async with outage.turns if outage is not None and in_turn else nullcontext():
-            started = time.perf_counter()
-            try:
-                return await send()
-            finally:
+            else:
                 self.seconds = time.perf_counter() - started
+                return output
 
     async def _failure(self, error: OnexError) -> Failure:
         failure = failure_of(error)
@@ -131,12 +130,10 @@ class Attempts:
         self._unanswered = self._unanswered + 1 if await self._outages.serves(target) else 0
         return Failure.PAUSES if self._unanswered >= _MOST_UNANSWERED else failure
 
-    async def _wait(
-        self, watched: ExitStack, error: OnexError, returns: int, seconds: float
-    ) -> bool:
+    async def _wait(self, error: OnexError, returns: int, seconds: float) -> bool:
         """Wait for the node's return, or so many seconds; True for a return."""
         if self._outage is None:
-            self._outage = watched.enter_context(self._outages.follow(self._pending.target))
+            self._outage = self._watched.enter_context(self._outages.follow(self._pending.target))
             returns = self._outage.returns
         if isinstance(error, NodeUnavailableError) and not error.node:
             self._outage.doubt()
