@@ -13,7 +13,7 @@ from onex_grpc.store.model import IntentState
 from onex_grpc.store.queue_rules import parse_claim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from onex_grpc.store.protocol import IntentStore
 
@@ -87,10 +87,14 @@ class Reports:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
+            # Taken together: what arrives meanwhile must not overtake what it followed.
+            extended, self._extended = self._extended, []
+            completed, self._completed = self._completed, []
+            failed, self._failed = self._failed, []
             # First: who wanted more time may have ended meanwhile, never the other way round.
-            await self._settle_extended()
-            await self._settle_completed()
-            await self._settle_failed()
+            await self._settle_extended(extended)
+            await self._settle_completed(completed)
+            await self._settle_failed(failed)
             if not self._arrived.is_set():
                 self._count = self._bytes = 0
                 self._below.set()
@@ -104,8 +108,7 @@ class Reports:
         if self._count >= _MOST or self._bytes >= _MOST_BYTES:
             self._below.clear()
 
-    async def _settle_completed(self) -> None:
-        tokens, self._completed = self._completed, []
+    async def _settle_completed(self, tokens: Sequence[str]) -> None:
         if not tokens:
             return
         done = await self._store.complete_intents(tokens)
@@ -113,8 +116,7 @@ class Reports:
             self._claims.pop(token, None)
             self._tell(token, intent_pb2.INTENT_STATUS_COMPLETED if is_done else LOST)
 
-    async def _settle_extended(self) -> None:
-        tokens, self._extended = self._extended, []
+    async def _settle_extended(self, tokens: Sequence[str]) -> None:
         if not tokens:
             return
         alive = await self._store.extend_intents(tokens, self._visibility_us)
@@ -123,8 +125,7 @@ class Reports:
                 self._claims.pop(token, None)
             self._tell(token, intent_pb2.INTENT_STATUS_IN_FLIGHT if is_alive else LOST)
 
-    async def _settle_failed(self) -> None:
-        reports, self._failed = self._failed, []
+    async def _settle_failed(self, reports: Sequence[intent_pb2.TakeIntentsFail]) -> None:
         if reports:
             # At the same time, so that the store commits them together.
             await asyncio.gather(*(self._settle_failure(report) for report in reports))
