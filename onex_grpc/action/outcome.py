@@ -1,4 +1,4 @@
-"""What the failure of a call means: the one table that tells transient from final.
+"""The table that tells the transient failures of a call from the final ones.
 
 | kind | what |
 |---|---|

@@ -1,4 +1,4 @@
-"""What the log tells of a connection that is kept up: when it is lost, and when it is back."""
+"""Log lines of a connection that is kept up: when it is lost, and when it is back."""
 
 from __future__ import annotations
 
