@@ -58,7 +58,7 @@ async def _wait(given: ComputeInput) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Bursts:
-    """What came of all bursts.
+    """The outcome of all bursts.
 
     Attributes:
         grpcio: the version at both ends.

@@ -1,4 +1,4 @@
-"""What 64 callers lose when one beside them is refused each time."""
+"""The loss of 64 callers beside one that is refused each time."""
 
 from __future__ import annotations
 

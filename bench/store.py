@@ -63,7 +63,7 @@ class Queues:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What was measured: pairs by back end and operation, the queues, and conflicts by back end."""
+    """The measurements: pairs by back end and operation, the queues, and conflicts by back end."""
 
     pairs: dict[str, dict[str, Pair]]
     queues: Queues

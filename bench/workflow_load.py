@@ -1,4 +1,4 @@
-"""What the benchmarks of workflows do: three steps that compute, or three that change a state."""
+"""The load of the workflow benchmarks: three steps that compute, or three that change a state."""
 
 from __future__ import annotations
 

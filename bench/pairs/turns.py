@@ -24,7 +24,7 @@ _WARM_UP_LIMIT: Final = 1.0
 
 
 class _Turn(NamedTuple):
-    """What each side has done in two turns next to each other."""
+    """The work of each side in two turns next to each other."""
 
     first: Mark
     second: Mark

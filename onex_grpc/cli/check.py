@@ -25,7 +25,7 @@ _PROGRESS_SECONDS: Final = 1.0
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found out of one store.
+    """The findings of one store.
 
     Attributes:
         path: its file.
@@ -44,7 +44,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Report:
-    """What `onex check --json` prints.
+    """The report of `onex check --json`.
 
     Attributes:
         whole: all of the stores are.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onex_grpc.rpc.calls import CallRuntime, Method
 
 QUEUED_PER_SLOT: Final = 9
-"""How many calls may wait for each one that may run."""
+"""The calls that may wait for each one that may run."""
 
 
 class CallLimit:

@@ -8,7 +8,7 @@ from onex_grpc.errors import EventPositionError, EventPositionExpiredError
 
 
 class EventSpan(NamedTuple):
-    """What a log has of a topic.
+    """The span of a topic in a log.
 
     Attributes:
         expired: the topic's last position that was purged; 0 where none was.

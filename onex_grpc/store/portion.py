@@ -1,4 +1,4 @@
-"""How many rows are read at once where only their number can be limited, not their bytes."""
+"""The number of rows to read at once where their bytes cannot be limited."""
 
 from __future__ import annotations
 

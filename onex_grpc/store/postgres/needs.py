@@ -98,7 +98,7 @@ def of_commit(change: Commit) -> Needs:
 
 
 def of_restoring(change: Checkpoint | Rollback) -> Needs:
-    """What a checkpoint and a rollback look at."""
+    """The rows that a checkpoint and a rollback look at."""
     return Needs(
         guards=() if change.guard is None else (change.guard.workflow_id,),
         changes=(change.key,),

@@ -38,7 +38,7 @@ _FORGET: Final = (
 
 
 class StepChanges:
-    """What a batch records and forgets of pending steps: two statements for all its members."""
+    """The pending steps that a batch records and forgets: two statements for all its members."""
 
     __slots__ = ("_ended", "_rows")
 
