@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from onex.v1 import (
@@ -58,8 +57,10 @@ class Router:
         Raises:
             TargetNotFoundError, ContractValidationError: as `resolve`.
         """
-        with suppress(NodeUnavailableError):
+        try:
             self.resolve(target)
+        except NodeUnavailableError:
+            return
 
     def queue(self, target: str) -> intent_pb2_grpc.IntentQueueServiceStub:
         """The queue of a reducer, `reducer` or `reducer/name`; raises TargetNotFoundError."""

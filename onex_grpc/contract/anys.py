@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 _ANY: Final = "google.protobuf.Any"
 
 
-def may_hold_any(message: Message) -> bool:
-    """Tell whether the type of a message can hold an Any, at any depth."""
-    return _finder_of(message.DESCRIPTOR) is not None
-
-
 def anys_in(message: Message) -> list[Any]:
     """Return the Anys of a message, at any depth, without those inside their contents."""
     found: list[Any] = []

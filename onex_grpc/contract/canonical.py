@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from onex_grpc.contract.anys import anys_in, may_hold_any
+from onex_grpc.contract.anys import anys_in
 from onex_grpc.contract.data import unpack_any
 from onex_grpc.errors import ContractValidationError
 
@@ -35,8 +35,8 @@ def canonical_bytes(message: Message) -> bytes:
     """
     # Partial: content has an identity even where a required field is missing.
     plain = message.SerializePartialToString(deterministic=True)
-    # Every Any has a slash in its type's URL; most messages that may hold one have none.
-    if _SLASH not in plain or not may_hold_any(message):
+    # Every Any has a slash in its type's URL; most messages without one have no slash.
+    if _SLASH not in plain or not anys_in(message):
         return plain
     settled = type(message)()
     settled.CopyFrom(message)

@@ -6,13 +6,15 @@ The rules of a type are put together once: those of its table, plus what its des
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from onex_grpc.contract.rule import Found, Rule, Unbuilt, entry
 from onex_grpc.contract.rules import table
 from onex_grpc.errors import ContractValidationError, UnimplementedError, Violation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from google._upb._message import Descriptor as UpbDescriptor
     from google._upb._message import FieldDescriptor as UpbFieldDescriptor
     from google.protobuf import descriptor as pure
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     FieldDescriptor = pure.FieldDescriptor | UpbFieldDescriptor
 
 _PACKAGE: Final = "onex.v1"
-_compiled: Final[dict[str, Rule]] = {}
+Rules: TypeAlias = list[Rule]
+# Each list is complete before it stands here: another thread may be checking.
+_compiled: Final[dict[str, Rules]] = {}
 
 
 def check(message: Message) -> None:
@@ -33,9 +37,10 @@ def check(message: Message) -> None:
         ContractValidationError: with every other fault at once.
     """
     descriptor = message.DESCRIPTOR
-    rule = _compiled.get(descriptor.full_name) or _compile(descriptor)
+    rules = _compiled.get(descriptor.full_name)
     found: Found = []
-    rule(message, found)
+    for rule in _compile(descriptor) if rules is None else rules:
+        rule(message, found)
     if found:
         raise _error(descriptor, found)
 
@@ -51,39 +56,44 @@ def _error(descriptor: Descriptor, found: Found) -> UnimplementedError | Contrac
     )
 
 
-def _compile(descriptor: Descriptor) -> Rule:
-    for inner in _reachable(descriptor, {}).values():
-        if inner.full_name not in _compiled and _has_rules(inner):
-            _compiled[inner.full_name] = _all_of(_rules(inner))
-    return _compiled.setdefault(descriptor.full_name, _all_of(()))
+def _compile(descriptor: Descriptor) -> Rules:
+    types = [each for each in _reachable(descriptor, {}).values() if _has_rules(each)]
+    # A message may contain its own type, so each list is there before it is filled.
+    lists: dict[str, Rules] = {each.full_name: [] for each in types}
+    for each in types:
+        lists[each.full_name] += _rules(each, lists)
+    _compiled.update(lists)
+    return _compiled.setdefault(descriptor.full_name, [])
 
 
-def _all_of(rules: tuple[Rule, ...]) -> Rule:
-    def every(message: Message, found: Found) -> None:
-        for rule in rules:
-            rule(message, found)
-
-    return every
-
-
-def _rules(descriptor: Descriptor) -> tuple[Rule, ...]:
-    from_descriptor = (_field_rule(field) for field in descriptor.fields)
+def _rules(descriptor: Descriptor, lists: Mapping[str, Rules]) -> Iterator[Rule]:
+    alternatives: dict[str, dict[str, Rules]] = {}
+    for field in descriptor.fields:
+        inner = None if field.message_type is None else lists.get(field.message_type.full_name)
+        if inner is None or field.is_repeated or field.containing_oneof is None:
+            rule = _field_rule(field, lists)
+            if rule is not None:
+                yield rule
+        else:
+            alternatives.setdefault(field.containing_oneof.name, {})[field.name] = inner
+    for group, members in alternatives.items():
+        yield _inside_one_of(group, members)
     # The table's come last: those of a step look at what was found inside it.
-    return (*(rule for rule in from_descriptor if rule), *table().get(descriptor.full_name, ()))
+    yield from table().get(descriptor.full_name, ())
 
 
-def _field_rule(field: FieldDescriptor) -> Rule | None:
+def _field_rule(field: FieldDescriptor, lists: Mapping[str, Rules]) -> Rule | None:
     inner: Descriptor | None = field.message_type
     if inner is not None and inner.GetOptions().map_entry:
         value = inner.fields_by_name["value"]
         if value.enum_type is not None and _is_ours(inner):
             return _known_map_enum(field.name, frozenset(value.enum_type.values_by_number))
-        if value.message_type is not None and _has_rules(value.message_type):
-            return _inside_map(field.name, value.message_type.full_name)
+        if value.message_type is not None and value.message_type.full_name in lists:
+            return _inside_map(field.name, lists[value.message_type.full_name])
         return None
-    if inner is not None and _has_rules(inner):
+    if inner is not None and inner.full_name in lists:
         nested = _inside_list if field.is_repeated else _inside
-        return nested(field.name, inner.full_name)
+        return nested(field.name, lists[inner.full_name])
     if field.enum_type is not None and _is_ours(field.containing_type):
         return _known_enum(field.name, frozenset(field.enum_type.values_by_number))
     return None
@@ -110,43 +120,59 @@ def _has_rules(descriptor: Descriptor) -> bool:
     )
 
 
-def _inside(field: str, type_name: str) -> Rule:
-    def rule(message: Message, found: Found) -> None:
+def _inside(field: str, rules: Rules) -> Rule:
+    def inside(message: Message, found: Found) -> None:
         if message.HasField(field):
+            value = getattr(message, field)
             inner: Found = []
-            _compiled[type_name](getattr(message, field), inner)
+            for rule in rules:
+                rule(value, inner)
             if inner:
                 _prefix(field, inner, found)
 
-    return rule
+    return inside
 
 
-def _inside_list(field: str, type_name: str) -> Rule:
-    def rule(message: Message, found: Found) -> None:
-        items = getattr(message, field)
-        if items:
+def _inside_one_of(group: str, members: Mapping[str, Rules]) -> Rule:
+    def inside(message: Message, found: Found) -> None:
+        field = message.WhichOneof(group)
+        if field is not None and field in members:
+            value = getattr(message, field)
             inner: Found = []
-            for index, item in enumerate(items):
-                _compiled[type_name](item, inner)
-                if inner:
-                    _prefix(f"{field}[{index}]", inner, found)
-                    inner = []
+            for rule in members[field]:
+                rule(value, inner)
+            if inner:
+                _prefix(field, inner, found)
 
-    return rule
+    return inside
 
 
-def _inside_map(field: str, type_name: str) -> Rule:
-    def rule(message: Message, found: Found) -> None:
+def _inside_list(field: str, rules: Rules) -> Rule:
+    def inside(message: Message, found: Found) -> None:
+        inner: Found = []
+        for index, item in enumerate(getattr(message, field)):
+            for rule in rules:
+                rule(item, inner)
+            if inner:
+                _prefix(f"{field}[{index}]", inner, found)
+                inner = []
+
+    return inside
+
+
+def _inside_map(field: str, rules: Rules) -> Rule:
+    def inside(message: Message, found: Found) -> None:
+        inner: Found = []
         items = getattr(message, field)
-        if items:
-            inner: Found = []
-            for key in items:
-                _compiled[type_name](items[key], inner)
-                if inner:
-                    _prefix(entry(field, str(key)), inner, found)
-                    inner = []
+        for key in items:
+            item = items[key]
+            for rule in rules:
+                rule(item, inner)
+            if inner:
+                _prefix(entry(field, str(key)), inner, found)
+                inner = []
 
-    return rule
+    return inside
 
 
 def _prefix(path: str, inner: Found, found: Found) -> None:

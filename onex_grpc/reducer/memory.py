@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 S = TypeVar("S", bound=Message)
 
@@ -20,20 +16,43 @@ class KeyLocks:
     """One lock a key, while somebody holds it or waits for it; first come, first served."""
 
     def __init__(self) -> None:
-        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+        self._locks: dict[str, _KeyLock] = {}
 
-    @asynccontextmanager
-    async def hold(self, key: str) -> AsyncIterator[None]:
-        """Keeps others off a key."""
-        lock, users = self._locks.setdefault(key, (asyncio.Lock(), []))
-        users.append(None)
+    def hold(self, key: str) -> _KeyLock:
+        """Keeps others off a key for as long as the block that is entered with it runs."""
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = _KeyLock(self._locks, key)
+        return lock
+
+
+class _KeyLock:
+    """The lock of one key; it stays among `locks` as long as it has users."""
+
+    __slots__ = ("_key", "_lock", "_locks", "_users")
+
+    def __init__(self, locks: dict[str, _KeyLock], key: str) -> None:
+        self._locks = locks
+        self._key = key
+        self._lock = asyncio.Lock()
+        self._users = 0
+
+    async def __aenter__(self) -> None:
+        self._users += 1
         try:
-            async with lock:
-                yield
-        finally:
-            users.pop()
-            if not users:
-                del self._locks[key]
+            await self._lock.acquire()
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._lock.release()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._users -= 1
+        if not self._users:
+            del self._locks[self._key]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from google.protobuf.message import Message
@@ -32,21 +32,20 @@ class Method:
         path: as HTTP/2 has it, `/onex.v1.X/Y`.
         request_streaming: whether the client sends a stream.
         response_streaming: whether the server sends a stream.
+        name: the full name as traces have it, `onex.v1.X/Y`.
+        service: the full name of the service, `onex.v1.X`.
     """
 
     path: str
     request_streaming: bool = False
     response_streaming: bool = False
+    name: str = field(init=False)
+    service: str = field(init=False)
 
-    @property
-    def name(self) -> str:
-        """The full name as traces have it, `onex.v1.X/Y`."""
-        return self.path[1:]
-
-    @property
-    def service(self) -> str:
-        """The full name of the service, `onex.v1.X`."""
-        return self.path[1:].partition("/")[0]
+    def __post_init__(self) -> None:
+        # Read several times a call.
+        object.__setattr__(self, "name", self.path[1:])
+        object.__setattr__(self, "service", self.path[1:].partition("/")[0])
 
 
 Admit = Callable[[CallContext, Method], Awaitable[None] | None]

@@ -46,16 +46,16 @@ class CallLimit:
         Raises:
             ResourceExhaustedError: when too many calls wait already, or the wait is over.
         """
-        if method.service == ABOUT or self._has_place(method):
+        if not self._queue and self._runtime.active <= self._limit:
+            return None
+        if method.service == ABOUT or self._is_mechanism_with_place(method):
             return None
         if not self._patience or len(self._queue) >= QUEUED_PER_SLOT * self._limit:
             raise self._refusal(f"and {len(self._queue)} wait")
         return self._wait()
 
-    def _has_place(self, method: Method) -> bool:
-        if is_mechanism(method.service):
-            return self._running <= 2 * self._limit
-        return not self._queue and self._running <= self._limit
+    def _is_mechanism_with_place(self, method: Method) -> bool:
+        return is_mechanism(method.service) and self._running <= 2 * self._limit
 
     @property
     def _running(self) -> int:

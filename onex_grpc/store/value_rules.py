@@ -240,6 +240,8 @@ def check_version_asked(key: str, to: int | str) -> None:
 def _check_actions(actions: Sequence[ActionRecord]) -> None:
     for action in actions:
         _ACTION.check(action)
+    if len(actions) < 2:
+        return
     ids = [(action.scope, action.action_id) for action in actions]
     if len(set(ids)) < len(ids):
         raise _refusal("actions.action_id", "stands twice in one change; each action has its own")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.action.outcome import Failure, failure_of
+from onex_grpc.context import enter_call
 from onex_grpc.contract.node import parse_target
 from onex_grpc.errors import (
     DeadlineExceededError,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from onex.v1 import common_pb2
+    from onex_grpc.context import CallContext
     from onex_grpc.lease.keeper import HeldLease
     from onex_grpc.workflow.outage import Outage, Outages
     from onex_grpc.workflow.pending import Pending, PendingSteps
@@ -47,15 +48,17 @@ class Attempts:
         held: HeldLease,
         policy: FailurePolicy,
         outages: Outages,
+        context: Callable[[], CallContext],
     ) -> None:
+        """Takes `context`, which makes the context of the next attempt."""
         self.seconds = 0.0
         self._pending = pending
         self._steps = steps
         self._held = held
         self._policy = policy
         self._outages = outages
+        self._context = context
         self._outage: Outage | None = None
-        self._watched = ExitStack()
         self._unanswered = 0
         # Since the node last came back: the backoff begins anew then.
         self._repeats = 0
@@ -83,13 +86,15 @@ class Attempts:
                     raise
             raise self._overdue()
         finally:
-            self._watched.close()
+            if self._outage is not None:
+                self._outages.leave(self._pending.target, self._outage)
 
     async def _repeat(self, send: Callable[[], Awaitable[common_pb2.Data]]) -> common_pb2.Data:
         woken = False
         while True:
             self._held.check()
             self._pending.send()
+            enter_call(self._context())
             returns = self._outage.returns if self._outage is not None else 0
             started = time.perf_counter()
             try:
@@ -133,7 +138,7 @@ class Attempts:
     async def _wait(self, error: OnexError, returns: int, seconds: float) -> bool:
         """Wait for the node's return, or so many seconds; True for a return."""
         if self._outage is None:
-            self._outage = self._watched.enter_context(self._outages.follow(self._pending.target))
+            self._outage = self._outages.follow(self._pending.target)
             returns = self._outage.returns
         if isinstance(error, NodeUnavailableError) and not error.node:
             self._outage.doubt()

@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import random
 import uuid
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -16,7 +15,7 @@ from onex_grpc.context import CallContext, enter_call
 from onex_grpc.errors import NodeUnavailableError, OnexError, TargetNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Coroutine
 
     from onex_grpc.rpc.client import Mesh
 
@@ -114,21 +113,21 @@ class Outages:
         self._at_once = at_once
         self._outages: dict[str, Outage] = {}
 
-    @contextmanager
-    def follow(self, target: str) -> Iterator[Outage]:
-        """Look after a node, `kind` or `kind/name`, while the block runs."""
+    def follow(self, target: str) -> Outage:
+        """Look after a node, `kind` or `kind/name`, until `leave` is called."""
         outage = self._outages.get(target)
         if outage is None:
             outage = self._outages[target] = Outage(self._at_once)
             outage.looking = _apart(self._look(target, outage))
         outage.users += 1
-        try:
-            yield outage
-        finally:
-            outage.users -= 1
-            if not outage.users and outage.looking is not None:
-                outage.looking.cancel()
-                del self._outages[target]
+        return outage
+
+    def leave(self, target: str, outage: Outage) -> None:
+        """End one `follow` of a node; the last one ends the looks at it."""
+        outage.users -= 1
+        if not outage.users and outage.looking is not None:
+            outage.looking.cancel()
+            del self._outages[target]
 
     def lacks(self, target: str) -> bool:
         """Return True where the mesh has no such node now."""

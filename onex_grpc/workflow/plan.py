@@ -222,6 +222,8 @@ def _bindings(
     graph: _Graph, index: int, kind: str, violations: list[Violation]
 ) -> tuple[CompiledBinding, ...]:
     step = graph.steps[index]
+    if not step.bindings:
+        return ()
     command = (
         step.effect if kind == "effect" else (step.compute if kind == "compute" else step.reducer)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
@@ -140,16 +141,16 @@ class StepRunner:
     async def _attempt_all(self, task: Task, action_id: str, span: Span) -> StepOutcome:
         pending = self._pending.begin(action_id, task.step_id, task.target, task.within)
         attempts = Attempts(
-            pending, self._pending, held=self._held, policy=self._policy, outages=self._outages
+            pending,
+            self._pending,
+            held=self._held,
+            policy=self._policy,
+            outages=self._outages,
+            context=partial(self._context, pending, span),
         )
         try:
             send = task.prepare(action_id, _timestamp(pending.issued_us))
-
-            async def send_in_context() -> common_pb2.Data:
-                enter_call(self._context(pending, span))
-                return await send()
-
-            output = await attempts.run(send_in_context)
+            output = await attempts.run(send)
         except (*LOST, asyncio.CancelledError):
             # The next holder goes on with what is on record of it.
             self._pending.leave(pending)

@@ -71,21 +71,21 @@ def _touches(bound: str, faulty: str) -> bool:
 
 def _steps_known(message: Message, found: Found) -> None:
     steps = cast("orchestrator_pb2.WorkflowConfig", message).steps
-    known: set[str] = set()
+    ids = [step.step_id for step in steps]
+    known = set(ids)
+    if len(known) < len(ids):
+        seen: set[str] = set()
+        for index, step_id in enumerate(ids):
+            if step_id in seen:
+                found.append(
+                    Violation(f"steps[{index}].step_id", f"{step_id[:64]!r} is not unique")
+                )
+            seen.add(step_id)
     for index, step in enumerate(steps):
-        if step.step_id in known:
-            found.append(
-                Violation(f"steps[{index}].step_id", f"{step.step_id[:64]!r} is not unique")
-            )
-        known.add(step.step_id)
-    for index, step in enumerate(steps):
-        found.extend(
-            Violation(
-                f"steps[{index}].depends_on[{position}]", f"{name[:64]!r} is not another step"
-            )
-            for position, name in enumerate(step.depends_on)
-            if name not in known or name == step.step_id
-        )
+        for position, name in enumerate(step.depends_on):
+            if name not in known or name == ids[index]:
+                path = f"steps[{index}].depends_on[{position}]"
+                found.append(Violation(path, f"{name[:64]!r} is not another step"))
 
 
 def _graph_or_message(message: Message, found: Found) -> None:
