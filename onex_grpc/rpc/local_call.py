@@ -111,7 +111,8 @@ class LocalCall:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._context = LocalContext(metadata, deadline, message_bytes)
         self._timer = None if timeout is None else self._loop.call_later(timeout, self._expire)
-        self._ended = asyncio.Event()
+        self._is_over = False
+        self._waiting: list[asyncio.Future[None]] = []
         self._code = grpc.StatusCode.OK
         self._details = ""
         self._response = b""
@@ -185,7 +186,7 @@ class LocalCall:
 
     def cancel(self) -> bool:
         """Gives the call up; False when it has ended already."""
-        if self._ended.is_set():
+        if self._is_over:
             return False
         self._cancelled_here = True
         self._end(grpc.StatusCode.CANCELLED, "Locally cancelled by application!")
@@ -197,20 +198,29 @@ class LocalCall:
             task.cancel()
 
     def _end(self, code: grpc.StatusCode, details: str) -> None:
-        if self._ended.is_set():
+        if self._is_over:
             return
         self._code, self._details = code, details
         if self._timer is not None:
             self._timer.cancel()
         self._context.requests.close()
         self._context.responses.close()
-        self._ended.set()
+        self._is_over = True
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
         if self._when_done is not None:
             self._when_done(self)
 
+    async def _end_of_call(self) -> None:
+        if not self._is_over:
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.append(waiter)
+            await waiter
+
     async def _wait(self) -> None:
         try:
-            await self._ended.wait()
+            await self._end_of_call()
         except asyncio.CancelledError:
             self.cancel()
             raise
@@ -243,7 +253,7 @@ class LocalCall:
 
     async def write(self, request: Message) -> None:
         """Sends a request."""
-        if self._ended.is_set():
+        if self._is_over:
             raise asyncio.InvalidStateError("RPC already finished.")
         raw = self._write(request)
         if len(raw) > self._message_bytes:
@@ -258,19 +268,19 @@ class LocalCall:
 
     def done(self) -> bool:
         """Whether the call has ended."""
-        return self._ended.is_set()
+        return self._is_over
 
     async def code(self) -> grpc.StatusCode:
         """The status, once the call has ended."""
-        await self._ended.wait()
+        await self._end_of_call()
         return self._code
 
     async def details(self) -> str:
         """The text of the status, once the call has ended."""
-        await self._ended.wait()
+        await self._end_of_call()
         return self._details
 
     async def trailing_metadata(self) -> grpc.aio.Metadata:
         """What came after the last message, once the call has ended."""
-        await self._ended.wait()
+        await self._end_of_call()
         return grpc.aio.Metadata(*self._context.trailers)
