@@ -87,8 +87,8 @@ lint: $(STAMP)  ## ruff, import-linter, buf lint, buf format; buf breaking again
 types: $(STAMP)  ## mypy --strict
 	@$(BIN)/mypy
 
-test: $(STAMP)  ## all tests
-	@$(PY) -m pytest
+test: $(STAMP)  ## all tests, two files at a time: they wait more than they compute
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 
 demo: $(STAMP)  ## process real orders in four processes: ORDERS=n|all CSV=file STATE=dir STORE=postgresql
 	@exec $(PY) -m servers.demo $(if $(ORDERS),--orders "$(ORDERS)") $(if $(CSV),--csv "$(CSV)") $(if $(STATE),--state "$(STATE)") $(if $(STORE),--store "$(STORE)")
