@@ -17,7 +17,7 @@ Counts = dict[tuple[int, int, str], int]
 
 def count_key(state: IntentState, priority: int, route: str) -> tuple[int, int, str]:
     """What an intent is counted under: its route matters only as long as it is pending."""
-    return state.value, priority, route if state is IntentState.PENDING else ""
+    return int(state), priority, route if state is IntentState.PENDING else ""
 
 
 @dataclass(slots=True)

@@ -6,8 +6,6 @@ a whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from onex_grpc.errors import ContractValidationError, Violation
@@ -15,6 +13,8 @@ from onex_grpc.store.history_rules import not_kept
 from onex_grpc.store.model import Commit, Rollback
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from onex_grpc.store.model import (
         ActionRecord,
         Checkpoint,
@@ -35,12 +35,13 @@ _BIGINT: Final = 2**63 - 1
 _DURATION_US: Final = 2**62
 
 
-_Text = Callable[[object], str]
-_Number = Callable[[object], int | None]
-
-
 class _Fields:
-    """The fields of one kind of value that a database may refuse."""
+    """The fields of one kind of value that a database may refuse.
+
+    Attributes:
+        check: lets a value through that every store can keep; raises ContractValidationError,
+            which names the field.
+    """
 
     def __init__(
         self,
@@ -59,33 +60,39 @@ class _Fields:
             numbers: whole numbers, which may be None, with the largest that is kept.
         """
         self._within = within
-        self._names: dict[str, _Text] = {name: attrgetter(name) for name in names}
-        self._texts: dict[str, _Text] = {name: attrgetter(name) for name in texts}
-        self._numbers: list[tuple[str, int, _Number]] = [
-            (name, most, attrgetter(name)) for name, most in numbers
-        ]
-        self._all: Callable[[object], Iterable[str]] = attrgetter(*names, *texts)
+        self._names = tuple(names)
+        self._texts = tuple(texts)
+        self._numbers = tuple(numbers)
+        self.check = self._compile()
 
-    def check(self, value: object) -> None:
-        """Lets a value through that every store can keep.
-
-        Raises:
-            ContractValidationError: names the field.
+    def _compile(self) -> Callable[[object], None]:
+        """Make one expression over all fields, which knows the usual values and has a look at each
+        field of the others: several values are checked for each change, and a loop over the fields
+        takes four times as long.
         """
-        # The usual case, without a look at each text.
-        joined = "".join(self._all(value))
-        if len(joined) > _NAME_BYTES or _NUL in joined or not joined.isascii():
-            self._check_each(value)
-        for name, most, get in self._numbers:
-            number = get(value)
-            if number is not None and not -most <= number <= most:
-                raise _too_large(self._within + name, number, most)
+        texts = ", ".join(f"value.{name}" for name in (*self._names, *self._texts))
+        usual = [
+            f"len(text := ''.join(({texts},))) <= {_NAME_BYTES}",
+            "text.isascii()",
+            f"{_NUL!r} not in text",
+            *(
+                f"((number := value.{name}) is None or -{most} <= number <= {most})"
+                for name, most in self._numbers
+            ),
+        ]
+        source = f"lambda value: None if {' and '.join(usual)} else check_each(value)"
+        check: Callable[[object], None] = eval(source, {"check_each": self._check_each})  # noqa: S307 - our own names
+        return check
 
     def _check_each(self, value: object) -> None:
-        for name, get in self._names.items():
-            _check_name(self._within + name, get(value))
-        for name, get in self._texts.items():
-            _check_text(self._within + name, get(value))
+        for name in self._names:
+            _check_name(self._within + name, getattr(value, name))
+        for name in self._texts:
+            _check_text(self._within + name, getattr(value, name))
+        for name, most in self._numbers:
+            number = getattr(value, name)
+            if number is not None and not -most <= number <= most:
+                raise _too_large(self._within + name, number, most)
 
 
 _REQUEST: Final = _Fields(
@@ -252,7 +259,7 @@ def _check_text(field: str, text: str) -> None:
         raise _refusal(
             field, "has the character NUL (U+0000) in it, which no store keeps; leave it out"
         )
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise _refusal(
             field,
             "has half of a surrogate pair in it (U+D800 to U+DFFF), which is no character; leave "

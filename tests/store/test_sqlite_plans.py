@@ -41,7 +41,6 @@ async def plan(path: Path, statement: str, bindings: Sequence[str | int]) -> lis
         (intent_sql.DUE, (0, 64), "intent_timed"),
         (intent_sql.NEXT_DUE, (), "intent_timed"),
         (intent_sql.HAS_EARLIER, ("o",), "intent_ordered"),
-        (intent_sql.find_ids(2), ("a", "b"), "sqlite_autoindex_intent_1"),
         (intent_sql.UNBLOCK, ("o",), "intent_ordered"),
     ],
 )

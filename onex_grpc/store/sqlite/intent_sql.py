@@ -9,13 +9,12 @@ from typing import Final
 
 MOST_MERGED: Final = 100
 """Routes that `claim` merges; more are read by CLAIM_OF_MANY."""
-MOST_IDS: Final = 100
-"""Ids that `find_ids` looks for."""
 
+# An id that is known is left out: an error in the middle would cost the batch its other members.
 INSERT: Final = (
-    "INSERT INTO intent (intent_id, state, priority, rank_us, timed_us, attempts, max_attempts, "
-    "claim, worker, order_key, route, created_us, correlation_id, traceparent, payload, "
-    "last_error) VALUES (?, ?, ?, ?, 0, 0, ?, '', '', ?, ?, ?, ?, ?, ?, x'')"
+    "INSERT OR IGNORE INTO intent (intent_id, state, priority, rank_us, timed_us, attempts, "
+    "max_attempts, claim, worker, order_key, route, created_us, correlation_id, traceparent, "
+    "payload, last_error) VALUES (?, ?, ?, ?, 0, 0, ?, '', '', ?, ?, ?, ?, ?, ?, x'')"
 )
 HAS_EARLIER: Final = (
     "SELECT 1 FROM intent WHERE order_key = ? AND order_key <> '' AND state < 5 LIMIT 1"
@@ -29,6 +28,7 @@ DUE: Final = (
     "WHERE state IN (2, 3) AND timed_us <= ? ORDER BY timed_us LIMIT ?"
 )
 NEXT_DUE: Final = "SELECT min(timed_us) FROM intent WHERE state IN (2, 3)"
+TAKE_BACK: Final = "DELETE FROM intent WHERE seq > ?"
 PROMOTE: Final = "UPDATE intent SET state = 1, claim = '' WHERE seq = ?"
 _CLAIM: Final = (
     "UPDATE intent SET state = 3, attempts = attempts + 1, claim = ?, worker = ?, timed_us = ? "
@@ -93,12 +93,6 @@ REDRIVE: Final = (
     "UPDATE intent SET state = ?, rank_us = ?, timed_us = 0, attempts = 0, "
     "redrives = redrives + 1 WHERE seq = ?"
 )
-
-
-@cache
-def find_ids(count: int) -> str:
-    """The look for so many ids, 1 to MOST_IDS; a statement for each would take twice as long."""
-    return " UNION ALL ".join(["SELECT 1 FROM intent WHERE intent_id = ?"] * count)
 
 
 @cache

@@ -23,34 +23,29 @@ _BLOCKED: Final = 4
 _DUE_ROWS: Final = 64
 
 
-def check_unused(tx: Transaction, new: Sequence[NewIntent]) -> None:
-    """Lets intents through whose ids are new.
+def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
+    """Queues intents; one behind an unfinished one of its order_key is held back.
+
+    It is the first write of a change: where it refuses, there is nothing else to undo.
 
     Raises:
-        AlreadyExistsError: an intent_id is known.
+        AlreadyExistsError: an intent_id is known; then none is queued.
     """
-    ids = [intent.intent_id for intent in new]
-    if len(set(ids)) < len(ids):
-        raise ids_in_use(new)
-    for start in range(0, len(ids), sql.MOST_IDS):
-        some = ids[start : start + sql.MOST_IDS]
-        if tx.execute(sql.find_ids(len(some)), some).fetchone() is not None:
-            raise ids_in_use(new)
-
-
-def add(tx: Transaction, new: Sequence[NewIntent]) -> None:
-    """Queues intents that `check_unused` has let through; one behind an unfinished one of its
-    order_key is held back.
-    """
+    before = tx.connection.total_changes()
     if any(intent.order_key for intent in new):
         for intent in new:
             state = _BLOCKED if _has_earlier(tx, intent.order_key) else _READY
             tx.execute(sql.INSERT, _row(tx, intent, state))
     else:
         tx.executemany(sql.INSERT, [_row(tx, intent, _READY) for intent in new])
+    added = tx.connection.total_changes() - before
+    if added < len(new):
+        _take_back(tx, added)
+        raise ids_in_use(new)
     for intent in new:
         tx.tally.add(IntentState.PENDING, intent.priority, intent.route)
-        tx.changes.emitted(intent.route)
+    for route in {intent.route for intent in new}:
+        tx.changes.emitted(route)
 
 
 def claim(
@@ -212,6 +207,13 @@ def _row(tx: Transaction, intent: NewIntent, state: int) -> Row:
         intent.traceparent,
         intent.payload,
     )
+
+
+def _take_back(tx: Transaction, added: int) -> None:
+    """Removes the intents that were added last, as if they had never been."""
+    if added:
+        tx.execute(sql.TAKE_BACK, (tx.connection.last_insert_rowid() - added,))
+        tx.undone += 2 * added
 
 
 def _has_earlier(tx: Transaction, order_key: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from onex_grpc.errors import LeaseExpiredError, LeaseValidationError, StaleFenceError
 from onex_grpc.store.keys import new_id, workflow_key
@@ -29,23 +29,33 @@ SELECT_LEASE = (
 SELECT_VERSION = "SELECT version FROM state WHERE key = ?"
 
 
-def check_free(tx: Transaction, request: LeaseRequest) -> None:
-    """Lets a request through that `acquire` grants.
+class Free(NamedTuple):
+    """That a lease can be granted: the last one over its workflow, which a repeat gets again."""
+
+    last: LeaseRow | None
+    repeated: bool
+
+
+def check_free(tx: Transaction, request: LeaseRequest) -> Free:
+    """Lets a request through that `grant` grants.
 
     Raises:
         LeaseConflictError: another one's lease stands in the way.
     """
     row = _lease(tx, request.workflow_id)
-    if row is not None:
-        is_repeat(row, request, tx.now_us)
+    return Free(row, row is not None and is_repeat(row, request, tx.now_us))
+
+
+def grant(tx: Transaction, request: LeaseRequest, free: Free, epoch: int) -> LeaseGrant:
+    """Grants a lease with a new fence, or the same one to a repeat of its request."""
+    row = free.last if free.last is not None and free.repeated else _issue(tx, free.last, request)
+    return row.grant(tx.now_us, epoch)
 
 
 def acquire(tx: Transaction, request: LeaseRequest) -> LeaseGrant:
-    """Grants a lease with a new fence, or the same one to a repeat of its request."""
-    row = _lease(tx, request.workflow_id)
-    if row is None or not is_repeat(row, request, tx.now_us):
-        row = _issue(tx, row, request)
-    return row.grant(tx.now_us, epoch(tx, request.workflow_id))
+    """Grants a lease, as `grant`; raises as `check_free`."""
+    free = check_free(tx, request)
+    return grant(tx, request, free, epoch(tx, request.workflow_id))
 
 
 def steal(tx: Transaction, request: LeaseRequest) -> LeaseGrant:

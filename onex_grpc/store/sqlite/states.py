@@ -16,9 +16,10 @@ from onex_grpc.store.model import (
 from onex_grpc.store.sqlite import actions, intents, leases
 
 if TYPE_CHECKING:
-    from onex_grpc.store.sqlite.transaction import Transaction
+    from onex_grpc.store.sqlite.transaction import Row, Transaction
 
 
+_FIND: Final = "SELECT id, version FROM state WHERE key = ?"
 _KEEP_VERSION: Final = (
     "INSERT INTO history (state_id, version, kind, fence, lease_id, holder, action_id, "
     "parent_action_id, intents, written_us, state_type, state) "
@@ -39,41 +40,48 @@ def acquire_and_start(tx: Transaction, request: LeaseRequest, start: Commit) -> 
     known = actions.find_known(tx, start.actions)
     if known:
         return Replayed(known)
-    leases.check_free(tx, request)
-    _check(tx, start)
-    lease = leases.acquire(tx, request)
-    written = write(tx, replace(start, guard=lease.guard))
-    return Started(lease=replace(lease, epoch=written.version), version=written.version)
+    free = leases.check_free(tx, request)
+    state_id, version = _position(tx, start)
+    if start.intents:
+        intents.add(tx, start.intents)
+    lease = leases.grant(tx, request, free, version + 1)
+    _put(tx, replace(start, guard=lease.guard), state_id, version + 1, request.holder)
+    return Started(lease=lease, version=version + 1)
 
 
 def write(tx: Transaction, change: Commit) -> Committed:
     """Writes a change whose actions are new."""
-    # All that can refuse it comes before the first write: then there is nothing to undo, and the
-    # other members of the batch go on.
+    # All that can refuse it comes before the first write that stays: then there is nothing to undo,
+    # and the other members of the batch go on.
     known = None if change.guard is None else leases.check(tx, change.guard)
-    state_id, current = _check(tx, change)
+    state_id, version = _position(tx, change)
+    if change.intents:
+        intents.add(tx, change.intents)
     if change.guard is not None:
         leases.put_guard(tx, change.guard, known)
-    holder = "" if known is None else known.holder
-    version = current + 1
-    state_id = _put(tx, change, state_id, version)
+    _put(tx, change, state_id, version + 1, "" if known is None else known.holder)
+    return Committed(version + 1)
+
+
+def _position(tx: Transaction, change: Commit) -> tuple[int, int]:
+    """The state's id, 0 where there is none yet, and its version.
+
+    Raises:
+        EpochMismatchError: it is not the version that the change expects.
+    """
+    row: Row | None = tx.execute(_FIND, (change.key,)).fetchone()
+    state_id, version = row or (0, 0)
+    check_version(change, version)
+    return state_id, version
+
+
+def _put(tx: Transaction, change: Commit, state_id: int, version: int, holder: str) -> None:
+    state_id = _put_state(tx, change, state_id, version)
     tx.execute(_KEEP_VERSION, _history_row(tx, change, (state_id, version), holder))
     if change.actions:
         actions.record_successes(tx, change, version, tx.connection.last_insert_rowid(), holder)
-    if change.intents:
-        intents.add(tx, change.intents)
     if change.release and change.guard is not None:
         leases.end(tx, change.guard.workflow_id)
-    return Committed(version)
-
-
-def _check(tx: Transaction, change: Commit) -> tuple[int, int]:
-    row = tx.execute("SELECT id, version FROM state WHERE key = ?", (change.key,)).fetchone()
-    state_id, version = row or (0, 0)
-    check_version(change, version)
-    if change.intents:
-        intents.check_unused(tx, change.intents)
-    return state_id, version
 
 
 def _history_row(
@@ -95,7 +103,7 @@ def _history_row(
     )
 
 
-def _put(tx: Transaction, change: Commit, state_id: int, version: int) -> int:
+def _put_state(tx: Transaction, change: Commit, state_id: int, version: int) -> int:
     if not state_id:
         tx.execute(
             "INSERT INTO state (key, version, open) VALUES (?, ?, ?)",

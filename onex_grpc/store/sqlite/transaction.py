@@ -35,7 +35,10 @@ class Transaction:
     change for waiters.
     """
 
-    __slots__ = ("changes", "connection", "execute", "executemany", "fence", "now_us", "tally")
+    __slots__ = (
+        *("changes", "connection", "execute", "executemany", "fence", "now_us", "tally"),
+        "undone",
+    )
 
     def __init__(self, connection: apsw.Connection, fence: int, changes: Changes) -> None:
         self.connection = connection
@@ -48,6 +51,8 @@ class Transaction:
         self.fence = fence
         self.changes = changes
         self.tally = Tally()
+        # Changes of rows, as SQLite counts them, that undid one another.
+        self.undone = 0
 
     def next_fence(self, above: int) -> int:
         """A fence greater than any that this store has issued, and than `above`."""
@@ -113,9 +118,11 @@ class SqliteRunner:
         before = self._begin()
         outcomes: list[Outcome] = []
         for operation in operations:
-            written = self._connection.total_changes()
+            written, undone = self._connection.total_changes(), self._tx.undone
             outcome = _attempt(self._tx, operation)
-            if outcome.error is not None and self._connection.total_changes() != written:
+            if outcome.error is not None and (
+                self._connection.total_changes() - written != self._tx.undone - undone
+            ):
                 return None
             outcomes.append(outcome)
         self._commit(before)
