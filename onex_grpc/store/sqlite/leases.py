@@ -30,7 +30,12 @@ SELECT_VERSION = "SELECT version FROM state WHERE key = ?"
 
 
 class Free(NamedTuple):
-    """That a lease can be granted: the last one over its workflow, which a repeat gets again."""
+    """A workflow over which a lease can be granted.
+
+    Attributes:
+        last: the last lease over it; None where there was none.
+        repeated: the request asks again for that one, which it has got already.
+    """
 
     last: LeaseRow | None
     repeated: bool

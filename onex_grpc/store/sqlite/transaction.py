@@ -36,9 +36,8 @@ class Transaction:
     """
 
     __slots__ = (
-        *("changes", "connection", "execute", "executemany", "fence", "now_us", "tally"),
-        "undone",
-    )
+        "changes", "connection", "execute", "executemany", "fence", "now_us", "tally", "undone",
+    )  # fmt: skip
 
     def __init__(self, connection: apsw.Connection, fence: int, changes: Changes) -> None:
         self.connection = connection
