@@ -119,18 +119,24 @@ def test_on_postgresql_an_orchestrator_killed_loses_and_doubles_nothing(open_fol
     with process:
         assert process.stdout is not None
         assert process.stderr is not None
-        pids: list[int] = []
-        said, killed = [], 0
+        effect, orchestrators, killed = 0, list[int](), 0
+        said = []
         for line in process.stderr:
             said.append(line)
-            serving = re.match(r"serving orchestrator/orders on \S+ \(pid (\d+)\)", line)
-            if serving:
-                pids.append(int(serving[1]))
-            # One, then the other, each in the middle of the work.
-            if killed < 2 and len(pids) == 2 + killed:
+            serving = re.match(r"serving (effect|orchestrator)/\S+ on \S+ \(pid (\d+)\)", line)
+            if serving and serving[1] == "effect":
+                effect = int(serving[2])
+            elif serving:
+                orchestrators.append(int(serving[2]))
+            # One, then the other once the first serves again, each in the middle of the work:
+            # without its effect node the mesh finishes no order in between.
+            if effect and killed < 2 and len(orchestrators) == 2 + killed:
                 killed += 1
+                os.kill(effect, signal.SIGCONT)
                 wait_for_mails(open_folder, 100 * killed)
-                os.kill(pids[killed - 1], signal.SIGKILL)
+                if killed == 1:
+                    os.kill(effect, signal.SIGSTOP)
+                os.kill(orchestrators[killed - 1], signal.SIGKILL)
         last = process.stdout.read().splitlines()[-1:]
     assert killed == 2, "".join(said)
     assert sum("restarting it" in line for line in said) == 2
